@@ -1,0 +1,2 @@
+// Package hubspot is the client of HubSpot's CRM API.
+package hubspot
