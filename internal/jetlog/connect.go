@@ -1,0 +1,159 @@
+package jetlog
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"regexp"
+	"time"
+
+	"github.com/nats-io/nats.go"
+)
+
+const (
+	// A dead peer is noticed after pingInterval * (pingsOut + 1).
+	pingInterval = 15 * time.Second
+	pingsOut     = 2
+
+	reconnectWait   = 500 * time.Millisecond
+	reconnectJitter = 500 * time.Millisecond
+)
+
+// Config says which NATS to connect to and as whom.
+type Config struct {
+	// URL is one server or several, separated by commas. User and password or
+	// a token may be part of it. Ignored when Options name an in-process server.
+	URL string
+
+	// Creds is the path of a credentials file; empty means none.
+	Creds string
+
+	// CA is the path of a PEM file with the authorities to trust; empty means
+	// the system's.
+	CA string
+
+	// Name shows up in the server's connection list; empty means "hubtail".
+	Name string
+
+	// Wait is how long to keep trying while no server answers; 0 means one try.
+	// Refused credentials end it at once.
+	Wait time.Duration
+
+	// Options are added last, for example nats.InProcessServer.
+	Options []nats.Option
+
+	// Logger receives lost and restored connections and refusals. Nil discards.
+	Logger *slog.Logger
+}
+
+// Connect returns a connection that reconnects for ever once it was up.
+func Connect(ctx context.Context, cfg Config) (*nats.Conn, error) {
+	if cfg.Logger == nil {
+		cfg.Logger = slog.New(slog.DiscardHandler)
+	}
+	options := cfg.options()
+	deadline := time.Now().Add(cfg.Wait)
+	for warned := false; ; {
+		nc, err := nats.Connect(cfg.URL, options...)
+		if err == nil {
+			return nc, nil
+		}
+		err = redacted{fmt.Errorf("connect to nats at %s: %w", cfg.URL, err)}
+		if !retryable(err) || time.Now().After(deadline) {
+			return nil, err
+		}
+		if !warned {
+			cfg.Logger.Warn("nats does not answer yet", "error", err, "wait", cfg.Wait)
+			warned = true
+		}
+		if err := pause(ctx, reconnectWait); err != nil {
+			return nil, fmt.Errorf("connect to nats at %s: %w", Redact(cfg.URL), err)
+		}
+	}
+}
+
+func (cfg Config) options() []nats.Option {
+	name := cfg.Name
+	if name == "" {
+		name = "hubtail"
+	}
+	options := []nats.Option{
+		nats.Name(name),
+		nats.MaxReconnects(-1),
+		nats.ReconnectWait(reconnectWait),
+		nats.ReconnectJitter(reconnectJitter, reconnectJitter),
+		nats.PingInterval(pingInterval),
+		nats.MaxPingsOutstanding(pingsOut),
+		// Without it a subscription the server refused just stays silent.
+		nats.PermissionErrOnSubscribe(true),
+		nats.ErrorHandler(cfg.logError),
+		nats.DisconnectErrHandler(cfg.logDisconnect),
+		nats.ReconnectHandler(cfg.logReconnect),
+	}
+	if cfg.Creds != "" {
+		options = append(options, nats.UserCredentials(cfg.Creds))
+	}
+	if cfg.CA != "" {
+		options = append(options, nats.RootCAs(cfg.CA))
+	}
+	return append(options, cfg.Options...)
+}
+
+func (cfg Config) logError(_ *nats.Conn, sub *nats.Subscription, err error) {
+	attrs := []any{"component", "nats", "error", Redact(err.Error())}
+	if sub != nil {
+		attrs = append(attrs, "subject", sub.Subject)
+	}
+	switch {
+	case errors.Is(err, nats.ErrPermissionViolation):
+		cfg.Logger.Error("nats refuses an operation: grant it to this user", attrs...)
+	case errors.Is(err, nats.ErrSlowConsumer):
+		cfg.Logger.Warn("nats messages dropped before they were read", attrs...)
+	default:
+		cfg.Logger.Error("nats connection error", attrs...)
+	}
+}
+
+func (cfg Config) logDisconnect(nc *nats.Conn, err error) {
+	// Our own Close comes by here too, without an error.
+	if err == nil || nc.IsClosed() {
+		return
+	}
+	cfg.Logger.Warn("nats connection lost, reconnecting", "component", "nats", "error", Redact(err.Error()))
+}
+
+func (cfg Config) logReconnect(nc *nats.Conn) {
+	cfg.Logger.Info("nats connection restored", "component", "nats", "server", nc.ConnectedServerName())
+}
+
+// retryable tells "nobody answers" from "you are not welcome".
+func retryable(err error) bool {
+	return !permanentFailure.MatchString(err.Error())
+}
+
+var permanentFailure = regexp.MustCompile(`(?i)authorization|authentication|permission|credential|nkey|parse|invalid|certificate|no such file|tls:`)
+
+var userInfo = regexp.MustCompile(`(://)[^/@\s]*@`)
+
+// redacted is an error whose text has no secrets of a URL in it.
+type redacted struct{ err error }
+
+func (e redacted) Error() string { return Redact(e.err.Error()) }
+func (e redacted) Unwrap() error { return e.err }
+
+// Redact replaces user, password and token in every URL of text.
+func Redact(text string) string {
+	return userInfo.ReplaceAllString(text, "${1}***@")
+}
+
+func pause(ctx context.Context, d time.Duration) error {
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-ctx.Done():
+		return ctx.Err()
+	case <-timer.C:
+		return nil
+	}
+}
