@@ -1,0 +1,88 @@
+package connector
+
+import (
+	"context"
+	"reflect"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/hubtail/hubtail/schemas"
+)
+
+// position is a cursor and where it is in the log.
+type position struct {
+	mu     sync.Mutex // guards the fields against readers; there is one writer at a time
+	cursor schemas.Cursor
+	seq    uint64 // of the cursor's message, 0 if there is none
+}
+
+func (p *position) set(c schemas.Cursor, seq uint64) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.cursor, p.seq = c, seq
+}
+
+func (p *position) get() schemas.Cursor {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return cloneCursor(p.cursor)
+}
+
+// Cursor returns a copy of the last committed cursor.
+func (l *objectLog) Cursor() schemas.Cursor { return l.head.get() }
+
+// Reload reads the cursor from the log, also when it is another source's, and goes on from there: Append works again
+// after ErrStandby.
+func (l *objectLog) Reload(ctx context.Context) (schemas.Cursor, error) {
+	if err := l.acquire(ctx); err != nil {
+		return schemas.Cursor{}, err
+	}
+	defer l.release()
+	found, err := l.leaderCursor(ctx)
+	if err != nil {
+		return schemas.Cursor{}, err
+	}
+	l.head.set(found.cursor, found.seq)
+	l.lost = false
+	l.blind = found.cursor.BackfilledAt.IsZero()
+	return l.Cursor(), nil
+}
+
+// Peek reads the cursor from the log as it is now, without taking it over.
+func (l *objectLog) Peek(ctx context.Context) (schemas.Cursor, error) {
+	found, err := l.leaderCursor(ctx)
+	return found.cursor, err
+}
+
+// cloneCursor returns a copy that shares nothing with c.
+func cloneCursor(c schemas.Cursor) schemas.Cursor {
+	if c.Backfill != nil {
+		b := *c.Backfill
+		b.Ranges = slices.Clone(b.Ranges)
+		c.Backfill = &b
+	}
+	return c
+}
+
+// equalCursors reports whether both say the same about what was read; who said so, and when, does not count.
+func equalCursors(a, b schemas.Cursor) bool {
+	for _, c := range []*schemas.Cursor{&a, &b} {
+		c.Portal, c.Object, c.Instance, c.At = "", "", "", time.Time{}
+		c.BackfilledAt, c.PolledTo, c.CompleteThrough = c.BackfilledAt.UTC(), c.PolledTo.UTC(), c.CompleteThrough.UTC()
+	}
+	return reflect.DeepEqual(a, b)
+}
+
+// addCounts returns the sum of both.
+func addCounts(a, b schemas.Counts) schemas.Counts {
+	return schemas.Counts{
+		Fetched:   a.Fetched + b.Fetched,
+		Created:   a.Created + b.Created,
+		Updated:   a.Updated + b.Updated,
+		Unchanged: a.Unchanged + b.Unchanged,
+		Deleted:   a.Deleted + b.Deleted,
+		Failed:    a.Failed + b.Failed,
+		APICalls:  a.APICalls + b.APICalls,
+	}
+}

@@ -1,0 +1,214 @@
+package connector
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"slices"
+	"strconv"
+	"time"
+
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
+	"github.com/synadia-io/orbit.go/jetstreamext"
+
+	"github.com/hubtail/hubtail/schemas"
+)
+
+const (
+	// lookupSize is how many subjects one lookup asks for. NATS rule: at most 1,024; fewer keep the answers within a
+	// client's buffers.
+	lookupSize = 256
+	// lookupTimeout bounds one attempt to read from the log.
+	lookupTimeout = 5 * time.Second
+)
+
+// lookup sets the last event of every entry. It may be answered by a replica that lags: the guards notice. The leader
+// never lags, but answers one subject at a time.
+func (l *objectLog) lookup(ctx context.Context, entries []*entry, leader bool) error {
+	for chunk := range slices.Chunk(entries, lookupSize) {
+		read := l.lastOf
+		if leader {
+			read = l.leaderLastOf
+		}
+		if err := l.persist(ctx, "read last events", func(ctx context.Context) error { return read(ctx, chunk) }); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// lastOf reads the last events in one request.
+func (l *objectLog) lastOf(ctx context.Context, entries []*entry) error {
+	missing := make(map[string]*entry, len(entries))
+	for _, e := range entries {
+		e.last = lastEvent{}
+		missing[e.subject] = e
+	}
+	// The answer can end early, at the server's limit in bytes or by a time-out that the client does not report.
+	for len(missing) > 0 {
+		subjects := make([]string, 0, len(missing))
+		for s := range missing {
+			subjects = append(subjects, s)
+		}
+		answers, err := jetstreamext.GetLastMsgsFor(ctx, l.js, l.stream, subjects)
+		if err != nil {
+			return err
+		}
+		pending := -1 // how many answers were still to come after the last one
+		for m, err := range answers {
+			if errors.Is(err, jetstreamext.ErrNoMessages) {
+				return nil
+			}
+			if err != nil {
+				return err
+			}
+			if e := missing[m.Subject]; e != nil {
+				e.last = newLastEvent(m.Sequence, schemas.Message{Subject: m.Subject, Header: m.Header, Data: m.Data})
+				delete(missing, m.Subject)
+			}
+			if pending, err = strconv.Atoi(m.Header.Get("Nats-Num-Pending")); err != nil {
+				return fmt.Errorf("answer without Nats-Num-Pending: %w", err)
+			}
+		}
+		switch {
+		case pending == 0:
+			return nil
+		case pending < 0:
+			return nats.ErrTimeout
+		}
+	}
+	return nil
+}
+
+// leaderLastOf reads the last events one by one from the stream's leader.
+func (l *objectLog) leaderLastOf(ctx context.Context, entries []*entry) error {
+	for _, e := range entries {
+		m, err := leaderLast(ctx, l.js, l.stream, e.subject)
+		if err != nil {
+			return err
+		}
+		e.last = lastEvent{}
+		if m != nil {
+			e.last = newLastEvent(m.Sequence, schemas.Message{Subject: m.Subject, Header: m.Header, Data: m.Data})
+		}
+	}
+	return nil
+}
+
+func newLastEvent(seq uint64, m schemas.Message) lastEvent {
+	t, _ := time.Parse(time.RFC3339, nats.Header(m.Header).Get(schemas.HeaderTime)) // zero for a dead letter
+	return lastEvent{seq: seq, msg: m, time: t}
+}
+
+// storedCursor is a cursor as the log has it.
+type storedCursor struct {
+	cursor schemas.Cursor
+	seq    uint64
+	data   []byte
+}
+
+// leaderCursor reads the cursor from the stream's leader; while NATS is away it waits.
+func (l *objectLog) leaderCursor(ctx context.Context) (found storedCursor, err error) {
+	subject := schemas.ControlSubject(schemas.KindCursor, l.portal, l.object.Name)
+	err = l.persist(ctx, "read cursor", func(ctx context.Context) error {
+		m, err := leaderLast(ctx, l.js, l.stream, subject)
+		if err != nil || m == nil {
+			found = storedCursor{}
+			return err
+		}
+		c, err := schemas.DecodeControl(schemas.Message{Subject: m.Subject, Header: m.Header, Data: m.Data})
+		if err != nil {
+			return permanent{fmt.Errorf("%w (if it cannot be repaired, purge subject %s: the next run reads everything again)", err, subject)}
+		}
+		found = storedCursor{cursor: *c.(*schemas.Cursor), seq: m.Sequence, data: m.Data}
+		return nil
+	})
+	return found, err
+}
+
+// leaderLast reads the last message of a subject from the stream's leader, nil if it has none. (The client's own
+// GetLastMsgForSubject asks any replica when the stream allows direct gets.)
+func leaderLast(ctx context.Context, js jetstream.JetStream, stream, subject string) (*jetstream.RawStreamMsg, error) {
+	req, err := json.Marshal(map[string]string{"last_by_subj": subject})
+	if err != nil {
+		return nil, err
+	}
+	reply, err := js.Conn().RequestWithContext(ctx, apiPrefix(js)+"STREAM.MSG.GET."+stream, req)
+	if err != nil {
+		return nil, err
+	}
+	var resp struct {
+		Error   *jetstream.APIError `json:"error"`
+		Message *struct {
+			Subject  string    `json:"subject"`
+			Sequence uint64    `json:"seq"`
+			Header   []byte    `json:"hdrs"`
+			Data     []byte    `json:"data"`
+			Time     time.Time `json:"time"`
+		} `json:"message"`
+	}
+	if err := json.Unmarshal(reply.Data, &resp); err != nil {
+		return nil, permanent{err}
+	}
+	switch {
+	case resp.Error != nil && resp.Error.ErrorCode == jetstream.JSErrCodeMessageNotFound:
+		return nil, nil
+	case resp.Error != nil && resp.Error.Code == 503:
+		return nil, resp.Error
+	case resp.Error != nil:
+		return nil, permanent{resp.Error}
+	case resp.Message == nil:
+		return nil, permanent{errors.New("answer without a message")}
+	}
+	m := &jetstream.RawStreamMsg{Subject: resp.Message.Subject, Sequence: resp.Message.Sequence, Data: resp.Message.Data, Time: resp.Message.Time}
+	if len(resp.Message.Header) > 0 {
+		if m.Header, err = nats.DecodeHeadersMsg(resp.Message.Header); err != nil {
+			return nil, permanent{err}
+		}
+	}
+	return m, nil
+}
+
+func apiPrefix(js jetstream.JetStream) string {
+	switch o := js.Options(); {
+	case o.APIPrefix != "":
+		if o.APIPrefix[len(o.APIPrefix)-1] == '.' {
+			return o.APIPrefix
+		}
+		return o.APIPrefix + "."
+	case o.Domain != "":
+		return "$JS." + o.Domain + ".API."
+	}
+	return "$JS.API."
+}
+
+// permanent marks an error that waiting does not heal.
+type permanent struct{ error }
+
+func (p permanent) Unwrap() error { return p.error }
+
+// persist repeats a read of the log until it is answered, gets a permanent error, or ctx ends.
+func (l *objectLog) persist(ctx context.Context, what string, read func(context.Context) error) error {
+	for wait := 100 * time.Millisecond; ; wait = min(2*wait, 5*time.Second) {
+		err := func() error {
+			ctx, cancel := context.WithTimeout(ctx, lookupTimeout)
+			defer cancel()
+			return read(ctx)
+		}()
+		var perm permanent
+		switch {
+		case err == nil:
+			return nil
+		case ctx.Err() != nil:
+			return ctx.Err()
+		case errors.As(err, &perm), errors.Is(err, nats.ErrConnectionClosed):
+			return fmt.Errorf("%s: %w", what, err)
+		}
+		l.logger.Warn("log does not answer", "object", l.object.Name, "doing", what, "err", err)
+		if err := pause(ctx, wait/2, wait); err != nil {
+			return err
+		}
+	}
+}
