@@ -35,8 +35,12 @@ var binaryGlobs = []string{
 }
 
 // findBinaries returns what is installed, in the order to try: PG_BIN, PATH, then
-// the known folders with the newest version first. searched is for the error.
+// the known folders with the newest version first. PG_BIN=off finds nothing.
+// searched is for the error.
 func findBinaries(ctx context.Context, env func(string) string, major int) (found []binaries, searched string) {
+	if env("PG_BIN") == "off" {
+		return nil, "nothing (PG_BIN=off)"
+	}
 	var first []string
 	places := []string{"PG_BIN (not set)"}
 	if dir := env("PG_BIN"); dir != "" {

@@ -39,9 +39,9 @@ type Options struct {
 	// Container starts a container when nothing else works; nil: never.
 	Container ContainerFunc
 
-	// Env reads the environment; nil means os.Getenv. Read are PG_BIN, PATH,
-	// HUBTAIL_CACHE_DIR, HUBTAIL_PG_MIRROR (a registry, or "off" for no download)
-	// and npm_config_registry.
+	// Env reads the environment; nil means os.Getenv. Read are PG_BIN (a folder, or
+	// "off" to use nothing installed), PATH, HUBTAIL_PG_MIRROR (a registry, or
+	// "off" for no download), npm_config_registry and HUBTAIL_CACHE_DIR.
 	Env func(string) string
 
 	// Logger tells what is started. Nil discards.
@@ -105,7 +105,7 @@ func startPrivate(ctx context.Context, opts Options, h *home) (*Cluster, error) 
 		tried.binaries = append(tried.binaries, fmt.Sprintf("%s: %v", bin.dir, err))
 	}
 	if len(found) == 0 {
-		tried.binaries = []string{"none of " + wantedVersion(opts.Major) + " in " + searched}
+		tried.binaries = []string{"no " + wantedVersion(opts.Major) + " in " + searched}
 	}
 
 	bin, err := download(ctx, opts)

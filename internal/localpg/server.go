@@ -67,7 +67,7 @@ func startIn(ctx context.Context, opts Options, h *home, bin binaries) (*Cluster
 	if err := AddSupabaseRoles(ctx, c.admin); err != nil {
 		return nil, errors.Join(err, s.process.stop())
 	}
-	opts.Logger.Info("postgres started", "source", bin.source, "port", s.port)
+	opts.Logger.Debug("postgres started", "source", bin.source, "port", s.port)
 	return c, nil
 }
 
