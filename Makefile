@@ -3,10 +3,9 @@
 
 GO       ?= go
 VERSION  ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
-LDFLAGS  := -s -w -X main.version=$(VERSION)
-
-# Go may not stamp the commit of a clone that belongs to somebody else.
-export GOFLAGS := $(GOFLAGS) -buildvcs=false
+LDFLAGS  := -s -w -X main.buildVersion=$(VERSION)
+# git, and so go build, refuses to read a clone that belongs to somebody else.
+BUILDVCS := $(shell git rev-parse HEAD >/dev/null 2>&1 && echo auto || echo false)
 
 # What `make test PKG=./sink TESTFLAGS="-v -run Replay"` narrows down to.
 PKG        ?= ./...
@@ -61,7 +60,7 @@ clean: ## remove what was built
 
 # Go knows better than make what is out of date.
 bin/hubtail bin/withpg: FORCE | cold
-	@CGO_ENABLED=0 $(GO) build -trimpath -ldflags '$(LDFLAGS)' -o $@ ./$(if $(findstring withpg,$@),internal/cmd/withpg,cmd/hubtail)
+	@CGO_ENABLED=0 $(GO) build -trimpath -buildvcs=$(BUILDVCS) -ldflags '$(LDFLAGS)' -o $@ ./$(if $(findstring withpg,$@),internal/cmd/withpg,cmd/hubtail)
 
 .PHONY: cold
 cold:
