@@ -28,6 +28,9 @@ type page struct {
 	Primary  bool
 	Records  []hubspot.Record
 	Rejected []hubspot.RejectedRecord
+	// Asked are the names that the records were read with, as the objectLog's asked returned them; nil if that does not
+	// matter. If the definitions changed since, a record that seems to have lost a value is read again.
+	Asked    []string
 	APICalls int64 // requests that the page cost, for the counts
 	// Controls join the batch without a guard of their own, for example the run that ends with this page.
 	Controls []schemas.Control
@@ -45,6 +48,8 @@ type objectLog struct {
 	logger   *slog.Logger
 	// confirm reads records again from HubSpot's primary store. Ids that it does not answer are gone.
 	confirm func(ctx context.Context, ids []string) ([]hubspot.Record, error)
+	// asked returns the names of the properties that records are to be read with now; nil if there is no choice.
+	asked func() []string
 
 	token chan struct{} // holds one element while an append or a reload is under way
 	// The fields below are written by the token's holder.
@@ -81,7 +86,9 @@ func (l *objectLog) Append(ctx context.Context, p page, advance func(*schemas.Cu
 		return schemas.Counts{}, fmt.Errorf("append %d %s: %w", len(p.Records), l.object.Name, err)
 	}
 	l.bury(d)
-	return d.counts(), nil
+	counts := d.counts()
+	l.head.add(counts)
+	return counts, nil
 }
 
 // maxRefusals bounds how often one page is refused before its caller hears of it.
@@ -123,8 +130,9 @@ func (l *objectLog) append(ctx context.Context, d *draft, advance func(*schemas.
 // judge decides for every open entry whether it is published, and reads doubtful records again.
 func (l *objectLog) judge(ctx context.Context, d *draft) error {
 	var doubts []string
+	narrow := d.page.Asked != nil && !sameSlice(d.page.Asked, l.asked())
 	for _, e := range d.open() {
-		if e.judge(d.page.Primary); e.verdict == doubtful {
+		if e.judge(d.page.Primary, narrow); e.verdict == doubtful {
 			doubts = append(doubts, e.record.ID)
 		}
 	}
@@ -228,6 +236,8 @@ func (l *objectLog) send(ctx context.Context, d *draft, msgs []*nats.Msg, final 
 		}
 	}
 }
+
+func sameSlice(a, b []string) bool { return len(a) == len(b) && (len(a) == 0 || &a[0] == &b[0]) }
 
 // acquire takes the token that serialises appends.
 func (l *objectLog) acquire(ctx context.Context) error {

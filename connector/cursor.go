@@ -10,17 +10,32 @@ import (
 	"github.com/hubtail/hubtail/schemas"
 )
 
-// position is a cursor and where it is in the log.
+// position is the last committed cursor and where it is in the log, with what status tells of it.
 type position struct {
 	mu     sync.Mutex // guards the fields against readers; there is one writer at a time
 	cursor schemas.Cursor
-	seq    uint64 // of the cursor's message, 0 if there is none
+	seq    uint64         // of the cursor's message, 0 if there is none
+	load   progress       // of the full read
+	counts schemas.Counts // of all that this process appended
 }
 
 func (p *position) set(c schemas.Cursor, seq uint64) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.cursor, p.seq = c, seq
+	p.load.see(c.Backfill, time.Now())
+}
+
+func (p *position) add(c schemas.Counts) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.counts = addCounts(p.counts, c)
+}
+
+func (p *position) snapshot() (schemas.Cursor, progress, schemas.Counts) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return cloneCursor(p.cursor), p.load, p.counts
 }
 
 func (p *position) get() schemas.Cursor {

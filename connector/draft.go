@@ -72,7 +72,7 @@ func (d *draft) settle(records []hubspot.Record) {
 			continue
 		}
 		e.record, e.confirmed = r, true
-		e.judge(true)
+		e.judge(true, false)
 	}
 }
 
@@ -152,10 +152,14 @@ func (l *lastEvent) event() *schemas.Event {
 	return e
 }
 
-// judge compares the record with its last event.
-func (e *entry) judge(primary bool) {
+// judge compares the record with its last event. primary says that it cannot be stale, narrow that it was read with other
+// properties than it should be.
+func (e *entry) judge(primary, narrow bool) {
 	e.verdict = changed
 	if e.last.seq == 0 {
+		if narrow && e.dead == nil && !e.confirmed {
+			e.verdict = doubtful
+		}
 		return
 	}
 	if e.triedID != "" && e.triedID == e.last.header(schemas.HeaderID) {
@@ -184,7 +188,7 @@ func (e *entry) judge(primary bool) {
 		return
 	}
 	// Archiving does not move the modification time, and the index keeps archived records for a while.
-	if last := e.last.event(); last.Archived && !r.Archived || !newer && !primary {
+	if last := e.last.event(); last.Archived && !r.Archived || !newer && !primary || narrow {
 		e.verdict = doubtful
 	}
 }

@@ -110,22 +110,26 @@ type storedCursor struct {
 }
 
 // leaderCursor reads the cursor from the stream's leader; while NATS is away it waits.
-func (l *objectLog) leaderCursor(ctx context.Context) (found storedCursor, err error) {
-	subject := schemas.ControlSubject(schemas.KindCursor, l.portal, l.object.Name)
-	err = l.persist(ctx, "read cursor", func(ctx context.Context) error {
-		m, err := leaderLast(ctx, l.js, l.stream, subject)
-		if err != nil || m == nil {
-			found = storedCursor{}
-			return err
-		}
-		c, err := schemas.DecodeControl(schemas.Message{Subject: m.Subject, Header: m.Header, Data: m.Data})
-		if err != nil {
-			return permanent{fmt.Errorf("%w (if it cannot be repaired, purge subject %s: the next run reads everything again)", err, subject)}
-		}
-		found = storedCursor{cursor: *c.(*schemas.Cursor), seq: m.Sequence, data: m.Data}
-		return nil
+func (l *objectLog) leaderCursor(ctx context.Context) (storedCursor, error) {
+	m, err := l.leaderMessage(ctx, schemas.ControlSubject(schemas.KindCursor, l.portal, l.object.Name))
+	if err != nil || m == nil {
+		return storedCursor{}, err
+	}
+	c, err := schemas.DecodeControl(schemas.Message{Subject: m.Subject, Header: m.Header, Data: m.Data})
+	if err != nil {
+		return storedCursor{}, fmt.Errorf("read cursor: %w (purge subject %s and everything is read again)", err, m.Subject)
+	}
+	return storedCursor{cursor: *c.(*schemas.Cursor), seq: m.Sequence, data: m.Data}, nil
+}
+
+// leaderMessage reads the last message of a subject from the stream's leader, nil if it has none; while NATS is away it
+// waits.
+func (l *objectLog) leaderMessage(ctx context.Context, subject string) (m *jetstream.RawStreamMsg, err error) {
+	err = l.persist(ctx, "read "+subject, func(ctx context.Context) error {
+		m, err = leaderLast(ctx, l.js, l.stream, subject)
+		return err
 	})
-	return found, err
+	return m, err
 }
 
 // leaderLast reads the last message of a subject from the stream's leader, nil if it has none. (The client's own

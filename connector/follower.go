@@ -1,0 +1,183 @@
+package connector
+
+import (
+	"context"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/hubtail/hubtail/connector/hubspot"
+	"github.com/hubtail/hubtail/schemas"
+)
+
+// follower keeps the records of one object type in the log up to date.
+type follower struct {
+	worker
+	object hubspot.Object
+	client *hubspot.Client // at the priority of incremental reads
+
+	names atomic.Pointer[[]string] // of the properties that records are read with
+
+	prepareOnce sync.Once
+	prepared    chan struct{} // closed after the first try to read the definitions, good or bad
+	loaded      chan error    // the result of the full read under way, one at most
+	loading     atomic.Bool   // a full read was asked for and its result not taken yet
+
+	// What polls know beyond the cursor, for the goroutine that polls.
+	covered  coverage
+	lastDeep passStats
+	lastPass time.Time // when the last pass, deep or fast, began
+	movedAt  time.Time // when the cursor was last moved
+	summary  runSummary
+}
+
+func newFollower(s *Source, object hubspot.Object, log *objectLog) *follower {
+	f := &follower{
+		worker: newWorker(s, log), object: object, client: s.cfg.Client.At(hubspot.PriorityIncremental),
+		prepared: make(chan struct{}), loaded: make(chan error, 1),
+	}
+	log.confirm, log.asked = f.confirm, f.properties
+	return f
+}
+
+// properties returns the names of the properties that records are to be read with: all there are. The slice is never
+// changed, but replaced when a definition comes or goes.
+func (f *follower) properties() []string {
+	if names := f.names.Load(); names != nil {
+		return *names
+	}
+	return nil
+}
+
+// confirm reads records again from HubSpot's primary store, see objectLog.
+func (f *follower) confirm(ctx context.Context, ids []string) ([]hubspot.Record, error) {
+	batch, err := f.client.BatchRead(ctx, hubspot.BatchReadRequest{Object: f.object, IDs: ids, Properties: f.properties()})
+	return batch.Records, err
+}
+
+// needsBackfill reports whether the object type was never read whole, or is being read.
+func (f *follower) needsBackfill() bool {
+	c := f.log.Cursor()
+	return c.BackfilledAt.IsZero() || c.Backfill != nil
+}
+
+// follow works until ctx ends. It returns an error only if no object type can go on.
+func (f *follower) follow(ctx context.Context) error {
+	err := f.keep(ctx, func(ctx context.Context) error {
+		defer f.prepareOnce.Do(func() { close(f.prepared) })
+		return f.work(ctx)
+	})
+	f.flush(ctx)
+	return err
+}
+
+// work prepares, asks for a full read if none was finished, and polls. It returns when something fails.
+func (f *follower) work(ctx context.Context) error {
+	f.covered, f.lastDeep = coverage{}, passStats{} // someone else may have led meanwhile
+	if err := f.prepare(ctx); err != nil {
+		return err
+	}
+	if f.needsBackfill() && f.loading.CompareAndSwap(false, true) {
+		select {
+		case f.source.loads <- f:
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
+	f.prepareOnce.Do(func() { close(f.prepared) })
+
+	redefine := time.NewTimer(jitter(f.source.cfg.DefinitionsInterval))
+	defer redefine.Stop()
+	interval, first := f.source.cfg.PollInterval, time.Duration(0)
+	if f.loading.Load() {
+		first = f.interval(interval, 0) // there is nothing to follow yet
+	}
+	poll := time.NewTimer(first)
+	defer poll.Stop()
+	for {
+		f.status.live(f.loading.Load())
+		select {
+		case err := <-f.loaded:
+			f.loading.Store(false)
+			if err != nil {
+				return err
+			}
+			poll.Reset(0) // the incremental pass that completes a full read
+		case <-redefine.C:
+			if err := f.prepare(ctx); err != nil {
+				return err
+			}
+			redefine.Reset(jitter(f.source.cfg.DefinitionsInterval))
+		case <-poll.C:
+			news, err := f.poll(ctx)
+			if err != nil {
+				return err
+			}
+			interval = f.interval(interval, news)
+			poll.Reset(jitter(interval))
+			f.summarise(ctx)
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
+}
+
+// interval returns how long to wait for the next poll: a type that just changed changes again soon, and while a type is
+// read whole the quota is for that.
+func (f *follower) interval(last time.Duration, news int64) time.Duration {
+	quiet := f.source.cfg.PollInterval
+	switch {
+	case f.loading.Load():
+		return 5 * quiet / 2
+	case news > 0:
+		return quiet / 3
+	}
+	return min(last+last/2, quiet)
+}
+
+// syncOnce reads what changed since the last time and records it as a run.
+func (f *follower) syncOnce(ctx context.Context) error {
+	from := f.client.Now()
+	f.covered, f.movedAt = coverage{}, time.Time{}
+	stats, err := f.deep(ctx)
+	if err != nil {
+		return err
+	}
+	f.endRun(ctx, "incremental", from, stats.counts, nil)
+	f.status.live(false)
+	return nil
+}
+
+// runSummary is what polls found since the last run was recorded.
+type runSummary struct {
+	from   time.Time
+	counts schemas.Counts
+}
+
+func (r *runSummary) add(at time.Time, c schemas.Counts) {
+	if r.from.IsZero() {
+		r.from = at
+	}
+	r.counts = addCounts(r.counts, c)
+}
+
+// news returns how many records were new to the log.
+func newsOf(c schemas.Counts) int64 { return c.Created + c.Updated + c.Deleted + c.Failed }
+
+// summarise records what polls found as a run, if they found anything and it is time.
+func (f *follower) summarise(ctx context.Context) {
+	if now := f.client.Now(); newsOf(f.summary.counts) > 0 && now.Sub(f.summary.from) >= f.source.cfg.RunInterval {
+		f.endRun(ctx, "incremental", f.summary.from, f.summary.counts, nil)
+		f.summary = runSummary{}
+	} else if newsOf(f.summary.counts) == 0 {
+		f.summary = runSummary{}
+	}
+}
+
+// flush records the last summary after ctx ended, within publishTimeout.
+func (f *follower) flush(ctx context.Context) {
+	if newsOf(f.summary.counts) > 0 {
+		f.endRun(context.WithoutCancel(ctx), "incremental", f.summary.from, f.summary.counts, nil)
+		f.summary = runSummary{}
+	}
+}

@@ -1,0 +1,111 @@
+package connector
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"github.com/hubtail/hubtail/connector/hubspot"
+	"github.com/hubtail/hubtail/schemas"
+)
+
+// ownersObject is the object name of HubSpot's users who own records. They are no CRM objects: they have no search and no
+// modification feed, but are few, so that they are read whole every time.
+const ownersObject = "owners"
+
+// ownerProperties are what hubspot.Client.Owners answers, as definitions.
+var ownerProperties = []schemas.Property{
+	{Name: "email", Label: "Email", Type: "string"},
+	{Name: "first_name", Label: "First name", Type: "string"},
+	{Name: "last_name", Label: "Last name", Type: "string"},
+	{Name: "teams", Label: "Teams", Type: "json"},
+	{Name: "type", Label: "Type", Type: "string"},
+	{Name: "user_id", Label: "User ID", Type: "string"},
+	{Name: "user_id_including_inactive", Label: "User ID, also of deactivated users", Type: "string"},
+}
+
+// roster keeps the owners in the log up to date.
+type roster struct {
+	worker
+	client *hubspot.Client
+}
+
+func newRoster(s *Source, log *objectLog) *roster {
+	r := &roster{worker: newWorker(s, log), client: s.cfg.Client.At(hubspot.PriorityIncremental)}
+	log.confirm = r.confirm
+	return r
+}
+
+func (r *roster) follow(ctx context.Context) error {
+	return r.keep(ctx, func(ctx context.Context) error {
+		for {
+			first := r.log.Cursor().BackfilledAt.IsZero()
+			from := r.client.Now()
+			counts, err := r.read(ctx)
+			if err != nil {
+				return err
+			}
+			if newsOf(counts) > 0 && !first {
+				r.endRun(ctx, "incremental", from, counts, nil)
+			}
+			r.status.live(false)
+			interval := r.source.cfg.DefinitionsInterval
+			if err := pause(ctx, interval-interval/12, interval); err != nil {
+				return err
+			}
+		}
+	})
+}
+
+// syncOnce reads the owners and records it as a run.
+func (r *roster) syncOnce(ctx context.Context) error {
+	from := r.client.Now()
+	counts, err := r.read(ctx)
+	if err != nil {
+		r.failed(ctx, PhaseFailed, err)
+		return err
+	}
+	r.endRun(ctx, "incremental", from, counts, nil)
+	r.status.live(false)
+	return nil
+}
+
+// read appends all owners. What it read is complete as of its beginning.
+func (r *roster) read(ctx context.Context) (schemas.Counts, error) {
+	from := r.client.Now()
+	owners, err := r.all(ctx)
+	if err != nil {
+		return schemas.Counts{}, err
+	}
+	if _, err := r.log.publishLatest(ctx, &schemas.PropertyDefinitions{
+		Portal: r.log.portal, Object: ownersObject, Properties: ownerProperties,
+	}); err != nil {
+		return schemas.Counts{}, err
+	}
+	return r.log.Append(ctx, page{
+		Origin: schemas.OriginPoll, Primary: true, Records: owners, APICalls: 2,
+	}, func(c *schemas.Cursor) {
+		if c.BackfilledAt.IsZero() {
+			c.BackfilledAt = from
+		}
+		c.CompleteThrough = later(c.CompleteThrough, from.Truncate(time.Millisecond))
+	})
+}
+
+// all reads the active and the deactivated owners.
+func (r *roster) all(ctx context.Context) ([]hubspot.Record, error) {
+	active, err := r.client.Owners(ctx, false)
+	if err != nil {
+		return nil, fmt.Errorf("read owners: %w", err)
+	}
+	archived, err := r.client.Owners(ctx, true)
+	if err != nil {
+		return nil, fmt.Errorf("read deactivated owners: %w", err)
+	}
+	return append(active, archived...), nil
+}
+
+// confirm reads the owners again, see objectLog.
+func (r *roster) confirm(ctx context.Context, _ []string) ([]hubspot.Record, error) {
+	return r.all(ctx)
+}

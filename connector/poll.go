@@ -1,0 +1,162 @@
+package connector
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strconv"
+	"time"
+
+	"github.com/hubtail/hubtail/connector/hubspot"
+	"github.com/hubtail/hubtail/schemas"
+)
+
+// passStats are what a pass read.
+type passStats struct {
+	start    time.Time // HubSpot's clock before its first request
+	end      time.Time
+	requests int
+	counts   schemas.Counts
+}
+
+const (
+	// moveEvery is how often the cursor is written while nothing changes: often enough that a standby sees us live.
+	moveEvery = 10 * time.Second
+	// deepEvery is how often a deep pass is due that costs more than one request.
+	deepEvery = 30 * time.Second
+)
+
+// poll makes one pass over what changed and returns how many records were new to the log. A deep pass reaches back to
+// where the last one's certainty ended, and moves the watermark. As long as that costs one request, every pass is deep;
+// for a busy type fast ones, which reach back only a little, go between.
+func (f *follower) poll(ctx context.Context) (news int64, err error) {
+	due := max(deepEvery, 3*f.lastDeep.end.Sub(f.lastDeep.start)) // a long pass must not leave time for nothing else
+	pass := f.deep
+	if f.lastDeep.requests > 1 && f.client.Now().Sub(f.lastDeep.start) < due {
+		pass = f.fast
+	}
+	stats, err := pass(ctx)
+	return newsOf(stats.counts), err
+}
+
+// deep reads everything that changed since the coverage ends, and extends it.
+func (f *follower) deep(ctx context.Context) (passStats, error) {
+	settle := f.source.cfg.Settle
+	since := f.covered.next(f.log.Cursor(), f.client.Now(), settle)
+	stats, err := f.pass(ctx, f.changedSince(since), true, func(c *schemas.Cursor, start time.Time) {
+		c.CompleteThrough = f.covered.extend(since, start, settle).watermark(*c, settle)
+	})
+	if err != nil {
+		return stats, err
+	}
+	f.covered, f.lastDeep = f.covered.extend(since, stats.start, settle), stats
+	return stats, nil
+}
+
+// fast reads what changed since shortly before the last pass began.
+func (f *follower) fast(ctx context.Context) (passStats, error) {
+	return f.pass(ctx, f.changedSince(f.lastPass.Add(-f.source.cfg.Overlap)), false, nil)
+}
+
+// changedSince selects the records modified at t or later. HubSpot rule: filter values are epoch milliseconds; a filter
+// of 0 is answered with 500.
+func (f *follower) changedSince(t time.Time) hubspot.Filter {
+	ms := max(t.UnixMilli(), 1000)
+	return hubspot.Filter{Property: f.object.ModifiedProperty, Operator: "GTE", Value: strconv.FormatInt(ms, 10)}
+}
+
+const idProperty = "hs_object_id"
+
+// pass appends all records that the filter selects. It walks by id: a position that no change can move, so that records
+// which change during the pass, share a millisecond or exceed the 10,000 results of a search shift nothing. (Offsets
+// shift when a record leaves the results, and a time read from a page can be newer than the record's place in the index.)
+// A record that changes behind the walk is younger than the pass and the next one's business.
+//
+// complete moves the cursor together with the last page. Of a long pass, every so often a fast one goes between pages,
+// so that fresh changes need not wait for old ones.
+func (f *follower) pass(ctx context.Context, filter hubspot.Filter, long bool, complete func(*schemas.Cursor, time.Time)) (passStats, error) {
+	stats := passStats{start: f.client.Now()}
+	f.lastPass = stats.start
+	names := f.properties()
+	walk := idWalk{}
+	for {
+		found, err := f.client.Search(ctx, walk.request(f.object, filter, names))
+		if err != nil {
+			return stats, fmt.Errorf("search %s: %w", f.object.Name, err)
+		}
+		stats.requests++
+		if err := walk.step(found); err != nil {
+			return stats, fmt.Errorf("search %s: %w", f.object.Name, err)
+		}
+		var advance func(*schemas.Cursor)
+		move := walk.done && (newsOf(stats.counts) > 0 || stats.start.Sub(f.movedAt) >= moveEvery)
+		if move {
+			advance = func(c *schemas.Cursor) {
+				c.PolledTo = later(c.PolledTo, earlier(walk.newest, stats.start))
+				if complete != nil {
+					complete(c, stats.start)
+				}
+			}
+		}
+		counts, err := f.log.Append(ctx, page{
+			Origin: schemas.OriginPoll, Records: found.Records, Rejected: found.Rejected, Asked: names, APICalls: 1,
+		}, advance)
+		if err != nil {
+			return stats, err
+		}
+		stats.counts = addCounts(stats.counts, counts)
+		f.summary.add(stats.start, counts)
+		if move {
+			f.movedAt = stats.start
+		}
+		if walk.done {
+			stats.end = f.client.Now()
+			return stats, nil
+		}
+		if long && f.client.Now().Sub(f.lastPass) >= f.source.cfg.PollInterval/3 {
+			if _, err := f.fast(ctx); err != nil {
+				return stats, err
+			}
+		}
+	}
+}
+
+// idWalk goes through the results of a search, ascending by id.
+type idWalk struct {
+	last   int64     // highest id seen
+	offset int       // into the results above last, while a page brings no id to go on from
+	newest time.Time // newest modification time seen
+	done   bool
+}
+
+func (w *idWalk) request(o hubspot.Object, filter hubspot.Filter, properties []string) hubspot.SearchRequest {
+	filters := []hubspot.Filter{filter}
+	if w.last > 0 {
+		filters = append(filters, hubspot.Filter{Property: idProperty, Operator: "GT", Value: strconv.FormatInt(w.last, 10)})
+	}
+	return hubspot.SearchRequest{Object: o, Filters: filters, SortBy: idProperty, After: w.offset, Properties: properties}
+}
+
+// errPageLoop says that the walk does not get on. Trusting such pages would lose records or never end.
+var errPageLoop = errors.New("results are not in the order asked for")
+
+// step takes the next page. HubSpot's word for the last page is that it names no next one.
+func (w *idWalk) step(p hubspot.SearchPage) error {
+	before := w.last
+	for _, r := range p.Records {
+		id, err := strconv.ParseInt(r.ID, 10, 64)
+		if err != nil || id <= w.last {
+			return fmt.Errorf("id %s after %d: %w", r.ID, w.last, errPageLoop)
+		}
+		w.last = id
+		w.newest = later(w.newest, r.UpdatedAt)
+	}
+	w.done = p.Next == 0
+	w.offset = 0
+	if !w.done && w.last == before { // only malformed records
+		if w.offset = p.Next; w.offset >= 10_000 {
+			return fmt.Errorf("10,000 malformed records after id %d: %w", before, errPageLoop)
+		}
+	}
+	return nil
+}

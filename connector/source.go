@@ -1,0 +1,281 @@
+package connector
+
+import (
+	"context"
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"log/slog"
+	"os"
+	"slices"
+	"strconv"
+	"time"
+
+	"github.com/nats-io/nats.go/jetstream"
+	"golang.org/x/sync/errgroup"
+
+	"github.com/hubtail/hubtail/connector/hubspot"
+	"github.com/hubtail/hubtail/internal/jetlog"
+	"github.com/hubtail/hubtail/schemas"
+)
+
+// Config of a source. Client and JetStream are needed; the zero value of everything else is fine.
+type Config struct {
+	Client    *hubspot.Client
+	JetStream jetstream.JetStream
+	Stream    string   // "" means jetlog.DefaultStream; created if it does not exist
+	Replicas  int      // of a stream that is created; 0 means 1
+	Portal    string   // "" means: ask HubSpot
+	Objects   []string // names, type ids, or "owners"; nil means DefaultObjects. Pipelines come with their object
+	Instance  string   // name of this process in cursors; "" means host name and a random suffix
+
+	PollInterval        time.Duration // between two polls of a quiet object type; 0 means 12 s. Busy ones are polled three times as often
+	Overlap             time.Duration // how far a fast poll reaches back before the last one; 0 means 10 s
+	Settle              time.Duration // after which a change is surely in HubSpot's search index; 0 means 60 s
+	DefinitionsInterval time.Duration // between two reads of properties, pipelines and owners; 0 means 5 min
+	RunInterval         time.Duration // between two summaries of what polls found; 0 means 5 min
+	Takeover            time.Duration // how long another source's cursor may stand still; 0 means 40 s
+
+	Logger *slog.Logger // nil means discard
+}
+
+// DefaultObjects are what a source reads unless told otherwise.
+var DefaultObjects = []string{"contacts", "companies", "deals", "tickets", "calls", "owners"}
+
+func (cfg Config) withDefaults() Config {
+	orElse := func(d *time.Duration, value time.Duration) {
+		if *d <= 0 {
+			*d = value
+		}
+	}
+	orElse(&cfg.PollInterval, 12*time.Second)
+	orElse(&cfg.Overlap, 10*time.Second)
+	orElse(&cfg.Settle, time.Minute)
+	orElse(&cfg.DefinitionsInterval, 5*time.Minute)
+	orElse(&cfg.RunInterval, 5*time.Minute)
+	orElse(&cfg.Takeover, 40*time.Second)
+	if cfg.Stream == "" {
+		cfg.Stream = jetlog.DefaultStream
+	}
+	if len(cfg.Objects) == 0 {
+		cfg.Objects = DefaultObjects
+	}
+	if cfg.Instance == "" {
+		cfg.Instance, _ = os.Hostname()
+	}
+	// A process that was restarted must not take its predecessor's cursor for its own.
+	cfg.Instance += "-" + rand.Text()[:8]
+	if cfg.Logger == nil {
+		cfg.Logger = slog.New(slog.DiscardHandler)
+	}
+	return cfg
+}
+
+// Source turns a HubSpot portal into a log. It has no goroutines of its own outside Run, Backfill and Sync, of which one
+// may be called at a time.
+type Source struct {
+	cfg       Config
+	portal    string
+	followers []*follower // in the order of Config.Objects
+	owners    *roster     // nil unless configured
+	loads     chan *follower
+}
+
+// New returns a source. It makes sure that the stream exists and asks HubSpot for what the configuration leaves open: the
+// portal, and the ids of custom objects.
+func New(ctx context.Context, cfg Config) (*Source, error) {
+	cfg = cfg.withDefaults()
+	if err := jetlog.CheckServer(cfg.JetStream.Conn()); err != nil {
+		return nil, err
+	}
+	if _, err := jetlog.Ensure(ctx, cfg.JetStream, jetlog.StreamConfig(cfg.Stream, cfg.Replicas)); err != nil {
+		return nil, err
+	}
+	if cfg.Portal == "" {
+		account, err := cfg.Client.Account(ctx)
+		if err != nil {
+			return nil, fmt.Errorf("ask which portal the token belongs to: %w", err)
+		}
+		cfg.Portal = strconv.FormatInt(account.PortalID, 10)
+	}
+	s := &Source{cfg: cfg, portal: cfg.Portal}
+	objects, err := resolve(ctx, cfg.Client, cfg.Objects)
+	if err != nil {
+		return nil, err
+	}
+	for _, object := range objects {
+		log, err := s.openLog(ctx, object)
+		if err != nil {
+			return nil, err
+		}
+		if object.Name == ownersObject {
+			s.owners = newRoster(s, log)
+			continue
+		}
+		s.followers = append(s.followers, newFollower(s, object, log))
+	}
+	s.loads = make(chan *follower, len(s.followers))
+	return s, nil
+}
+
+// Portal returns the id of the portal that the source reads.
+func (s *Source) Portal() string { return s.portal }
+
+func (s *Source) openLog(ctx context.Context, object hubspot.Object) (*objectLog, error) {
+	l := &objectLog{
+		js: s.cfg.JetStream, stream: s.cfg.Stream, portal: s.portal, object: object, instance: s.cfg.Instance,
+		now: s.cfg.Client.Now, logger: s.cfg.Logger.With("component", "source", "object", object.Name),
+		token: make(chan struct{}, 1),
+	}
+	_, err := l.Reload(ctx)
+	return l, err
+}
+
+// Run follows the portal until ctx ends: a full read of every object type that never had one, and polls all the while. It
+// returns nil when ctx ended, after the append in flight, and an error only if going on makes no sense: the token is
+// refused. An object type that cannot be read does not stop the others; see Status.
+func (s *Source) Run(ctx context.Context) error {
+	g, gctx := errgroup.WithContext(ctx)
+	for _, f := range s.followers {
+		g.Go(func() error { return f.follow(gctx) })
+	}
+	if s.owners != nil {
+		g.Go(func() error { return s.owners.follow(gctx) })
+	}
+	g.Go(func() error { return s.load(gctx) })
+	if err := g.Wait(); err != nil && ctx.Err() == nil {
+		return err
+	}
+	return nil
+}
+
+// load runs the full reads that followers ask for. Those that ask at the start are read together, so that the quota is
+// shared well among them.
+func (s *Source) load(ctx context.Context) error {
+	g, ctx := errgroup.WithContext(ctx)
+	defer g.Wait() //nolint:errcheck // the group's functions return nothing
+	patience := time.NewTimer(5 * time.Second)
+	defer patience.Stop()
+	for _, f := range s.followers {
+		select {
+		case <-f.prepared:
+		case <-patience.C:
+		case <-ctx.Done():
+			return nil
+		}
+	}
+	for {
+		var batch []*follower
+		select {
+		case f := <-s.loads:
+			batch = append(batch, f)
+		case <-ctx.Done():
+			return nil
+		}
+		for len(s.loads) > 0 {
+			batch = append(batch, <-s.loads)
+		}
+		g.Go(func() error {
+			s.backfill(ctx, batch, func(f *follower, err error) { f.loaded <- err })
+			return nil
+		})
+	}
+}
+
+// Backfill reads the named object types whole, all of the source's if none is named, goes on with a full read that was
+// interrupted, and ends with what changed meanwhile. It returns the errors of all object types that failed.
+func (s *Source) Backfill(ctx context.Context, objects ...string) error {
+	chosen, err := s.named(objects)
+	if err != nil {
+		return err
+	}
+	return s.once(ctx, chosen, len(objects) == 0 || slices.Contains(objects, ownersObject), true)
+}
+
+// Sync reads what changed since the last time, of every object type; what was never read whole is read whole. It returns
+// the errors of all object types that failed.
+func (s *Source) Sync(ctx context.Context) error {
+	return s.once(ctx, s.followers, true, false)
+}
+
+// once makes one pass over the followers: definitions, full reads where due, changes.
+func (s *Source) once(ctx context.Context, followers []*follower, owners, full bool) error {
+	errs := make([]error, len(followers)+1)
+	var load []*follower
+	for i, f := range followers {
+		if errs[i] = f.prepare(ctx); errs[i] == nil && (full || f.needsBackfill()) {
+			load = append(load, f)
+		}
+	}
+	if len(load) > 0 {
+		results := make(chan error, len(load))
+		s.backfill(ctx, load, func(f *follower, err error) {
+			errs[slices.Index(followers, f)] = err
+			results <- err
+		})
+		for range load {
+			<-results
+		}
+	}
+	var g errgroup.Group
+	for i, f := range followers {
+		g.Go(func() error {
+			if errs[i] == nil {
+				errs[i] = f.syncOnce(ctx)
+			}
+			if errs[i] != nil && ctx.Err() == nil {
+				f.failed(ctx, phaseOf(errs[i]), errs[i])
+			}
+			return nil
+		})
+	}
+	if s.owners != nil && owners {
+		g.Go(func() error {
+			errs[len(followers)] = s.owners.syncOnce(ctx)
+			return nil
+		})
+	}
+	g.Wait() //nolint:errcheck // errors are in errs
+	return errors.Join(errs...)
+}
+
+// named returns the followers of the named objects, all of them if none is named.
+func (s *Source) named(objects []string) ([]*follower, error) {
+	if len(objects) == 0 {
+		return s.followers, nil
+	}
+	var chosen []*follower
+	for _, name := range objects {
+		if name == ownersObject && s.owners != nil {
+			continue
+		}
+		i := slices.IndexFunc(s.followers, func(f *follower) bool { return isNamed(f.object, name) })
+		if i < 0 {
+			return nil, fmt.Errorf("object %q is not among those configured: %v", name, s.cfg.Objects)
+		}
+		if !slices.Contains(chosen, s.followers[i]) {
+			chosen = append(chosen, s.followers[i])
+		}
+	}
+	return chosen, nil
+}
+
+// newRunID returns an id for a sync run, unique and in the order of time.
+func newRunID(object string, at time.Time) string {
+	return object + "-" + at.UTC().Format("20060102T150405.000Z") + "-" + rand.Text()[:6]
+}
+
+// runOf returns the record of a sync run that ended.
+func (s *Source) runOf(object, id, kind string, from, to time.Time, counts schemas.Counts, err error) *schemas.Run {
+	run := &schemas.Run{
+		RunID: id, Portal: s.portal, Object: object, SyncType: kind, Status: "success",
+		StartedAt: from, CompletedAt: to, Counts: counts,
+	}
+	if counts.Failed > 0 {
+		run.Status, run.Error = "partial", fmt.Sprintf("%d records are in the dead letters", counts.Failed)
+	}
+	if err != nil {
+		run.Status, run.Error = "failed", err.Error()
+	}
+	return run
+}

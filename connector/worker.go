@@ -1,0 +1,113 @@
+package connector
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"math/rand/v2"
+	"time"
+
+	"github.com/hubtail/hubtail/connector/hubspot"
+	"github.com/hubtail/hubtail/schemas"
+)
+
+// worker keeps something going for one object type: whatever fails is tried again, and nothing else is stopped by it.
+type worker struct {
+	source *Source
+	log    *objectLog
+	logger *slog.Logger
+	status *objectStatus
+}
+
+func newWorker(s *Source, log *objectLog) worker {
+	return worker{source: s, log: log, logger: log.logger, status: newObjectStatus(log)}
+}
+
+// How long to wait before an object type that failed is tried again.
+const (
+	retryFirst     = time.Second
+	retryMost      = time.Minute
+	retryForbidden = 10 * time.Minute
+)
+
+// keep calls work until ctx ends. It returns an error only if no object type can go on.
+func (w *worker) keep(ctx context.Context, work func(context.Context) error) error {
+	wait := retryFirst
+	for {
+		began := time.Now()
+		err := work(ctx)
+		if time.Since(began) > retryMost {
+			wait = retryFirst
+		}
+		switch {
+		case ctx.Err() != nil:
+			return nil
+		case errors.Is(err, hubspot.ErrUnauthorized):
+			w.failed(ctx, PhaseFailed, err)
+			return fmt.Errorf("%s: HubSpot refuses the token (rotated or revoked? set the new one and start again): %w", w.log.object.Name, err)
+		case errors.Is(err, ErrStandby):
+			if err := w.standBy(ctx); err != nil && ctx.Err() == nil {
+				w.failed(ctx, PhaseFailed, err)
+			}
+		case errors.Is(err, hubspot.ErrForbidden):
+			w.failed(ctx, PhaseForbidden, err)
+			_ = pause(ctx, retryForbidden, retryForbidden+retryForbidden/10) // keep looks at ctx itself
+		default:
+			w.failed(ctx, PhaseFailed, err)
+			_ = pause(ctx, wait/2, wait)
+			wait = min(2*wait, retryMost)
+		}
+	}
+}
+
+// failed reports an error once, not at every try: in the status, the program's log, and as a failed run.
+func (w *worker) failed(ctx context.Context, phase Phase, err error) {
+	if w.status.fail(phase, err) {
+		w.logger.Error("object type cannot be read, the others go on", "err", err)
+		w.endRun(ctx, "incremental", w.log.now(), schemas.Counts{}, err)
+	}
+}
+
+// endRun puts the record of a sync run into the log. That it could not is no reason to stop.
+func (w *worker) endRun(ctx context.Context, kind string, from time.Time, counts schemas.Counts, err error) {
+	now := w.log.now()
+	run := w.source.runOf(w.log.object.Name, newRunID(w.log.object.Name, now), kind, from, now, counts, err)
+	ctx, cancel := context.WithTimeout(ctx, publishTimeout)
+	defer cancel()
+	if _, err := w.log.Append(ctx, page{Origin: schemas.OriginPoll, Controls: []schemas.Control{run}}, nil); err != nil {
+		w.logger.Debug("run not recorded", "err", err)
+	}
+}
+
+// standBy waits until the other source's cursor stands still, and takes over. Correctness does not depend on it: a source
+// that was only slow is refused by the guards and stands by in turn.
+func (w *worker) standBy(ctx context.Context) error {
+	w.logger.Info("another source leads, standing by")
+	w.status.fail(PhaseStandby, nil)
+	takeover := w.source.cfg.Takeover
+	last := w.log.Cursor()
+	for since := time.Now(); time.Since(since) < takeover; {
+		if err := pause(ctx, takeover/16, takeover/8); err != nil {
+			return err
+		}
+		c, err := w.log.Peek(ctx)
+		if err != nil {
+			return err
+		}
+		if c.Instance != last.Instance || !c.At.Equal(last.At) {
+			last, since = c, time.Now()
+		}
+		w.status.follow(c)
+	}
+	if _, err := w.log.Reload(ctx); err != nil {
+		return err
+	}
+	w.logger.Info("the other source stands still, taking over", "other", last.Instance)
+	return nil
+}
+
+// jitter returns d, up to a twelfth longer or shorter, so that object types do not work in step.
+func jitter(d time.Duration) time.Duration {
+	return d - d/12 + rand.N(d/6+1)
+}
