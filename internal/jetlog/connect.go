@@ -134,7 +134,7 @@ func retryable(err error) bool {
 
 var permanentFailure = regexp.MustCompile(`(?i)authorization|authentication|permission|credential|nkey|parse|invalid|certificate|no such file|tls:`)
 
-var userInfo = regexp.MustCompile(`(://)[^/@\s]*@`)
+var userInfo = regexp.MustCompile(`(://)[^/]*@`)
 
 // redacted is an error whose text has no secrets of a URL in it.
 type redacted struct{ err error }

@@ -1,0 +1,169 @@
+package jetlog_test
+
+import (
+	"bufio"
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/nats-io/nats.go"
+
+	"github.com/hubtail/hubtail/internal/jetlog"
+	"github.com/hubtail/hubtail/internal/localnats"
+)
+
+func TestConnectionHealsItself(t *testing.T) {
+	dir := t.TempDir()
+	s := startServer(t, localnats.Options{StoreDir: dir, Listen: "127.0.0.1:0"})
+	address := strings.TrimPrefix(s.URL(), "nats://")
+	book := newLogBook()
+	nc, err := jetlog.Connect(t.Context(), jetlog.Config{URL: s.URL(), Logger: book.logger()})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer nc.Close()
+
+	if err := s.Close(); err != nil {
+		t.Fatal(err)
+	}
+	book.waitFor(t, "nats connection lost")
+	startServer(t, localnats.Options{StoreDir: dir, Listen: address})
+	book.waitFor(t, "nats connection restored")
+	if err := jetlog.CheckServer(nc); err != nil {
+		t.Error(err)
+	}
+}
+
+func TestConnectWaitsForServer(t *testing.T) {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	address := l.Addr().String()
+	l.Close()
+
+	book := newLogBook()
+	done := make(chan error, 1)
+	go func() {
+		nc, err := jetlog.Connect(t.Context(), jetlog.Config{URL: "nats://" + address, Wait: time.Minute, Logger: book.logger()})
+		if err == nil {
+			nc.Close()
+		}
+		done <- err
+	}()
+	book.waitFor(t, "nats does not answer yet")
+	startServer(t, localnats.Options{StoreDir: t.TempDir(), Listen: address})
+	if err := <-done; err != nil {
+		t.Fatal(err)
+	}
+}
+
+func TestConnectEndsWithItsContext(t *testing.T) {
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	_, err := jetlog.Connect(ctx, jetlog.Config{URL: "nats://127.0.0.1:1", Wait: time.Hour})
+	if !errors.Is(err, context.Canceled) {
+		t.Fatalf("got %v, want the context's error", err)
+	}
+}
+
+func TestRefusedCredentialsAreNotRetried(t *testing.T) {
+	s := startServer(t, localnats.Options{StoreDir: t.TempDir(), Listen: "127.0.0.1:0", Token: "right"})
+	url := strings.Replace(s.URL(), "://", "://wrong-secret@", 1)
+	_, err := jetlog.Connect(t.Context(), jetlog.Config{URL: url, Wait: time.Hour})
+	if !errors.Is(err, nats.ErrAuthorization) {
+		t.Fatalf("got %v, want a refusal", err)
+	}
+	if strings.Contains(err.Error(), "wrong-secret") {
+		t.Errorf("error %q shows the token", err)
+	}
+}
+
+func TestNoErrorCarriesASecret(t *testing.T) {
+	for _, url := range []string{
+		"nats://user:pa55word@127.0.0.1:1",
+		"nats://user:pa55word@127.0.0.1:1,nats://other:pa55word@127.0.0.1:2",
+		"nats://user:pa55word@127.0.0.1:bad",
+		"nats://user:pa55 word@127.0.0.1:1",
+		"nats://user:pa55%zzword@127.0.0.1:1",
+		"nats://user:pa55@word@127.0.0.1:1",
+	} {
+		_, err := jetlog.Connect(t.Context(), jetlog.Config{URL: url})
+		if err == nil {
+			t.Fatalf("%s: connected", url)
+		}
+		if strings.Contains(err.Error(), "pa55") || strings.Contains(err.Error(), "word") && !strings.Contains(err.Error(), "password") {
+			t.Errorf("%s: error shows the password: %v", url, err)
+		}
+	}
+}
+
+func TestRefusedOperationReachesTheLog(t *testing.T) {
+	book := newLogBook()
+	address := fakeServer(t, "2.12.0", "-ERR 'Permissions Violation for Publish to \"$JS.API.INFO\"'\r\n")
+	nc, err := jetlog.Connect(t.Context(), jetlog.Config{URL: address, Logger: book.logger()})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer nc.Close()
+	book.waitFor(t, "nats refuses an operation")
+	book.waitFor(t, "$JS.API.INFO")
+}
+
+func TestCheckServer(t *testing.T) {
+	for version, ok := range map[string]bool{
+		"2.12.0": true, "2.12.0-RC.1": true, "2.15.2": true, "3.0.0": true, "2.100.0": true,
+		"2.11.9": false, "2.2.0": false, "1.4.1": false, "0.0.0": false,
+	} {
+		t.Run(version, func(t *testing.T) {
+			nc, err := nats.Connect(fakeServer(t, version, ""))
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer nc.Close()
+			err = jetlog.CheckServer(nc)
+			if ok && err != nil {
+				t.Errorf("refused: %v", err)
+			}
+			if !ok && (!errors.Is(err, jetlog.ErrServerTooOld) || !strings.Contains(err.Error(), version) || !strings.Contains(err.Error(), "nats:2.12")) {
+				t.Errorf("got %v, want ErrServerTooOld with both versions", err)
+			}
+		})
+	}
+}
+
+// fakeServer speaks just enough of the protocol to be connected to: it claims
+// a version, answers pings, and says extra after the first one.
+func fakeServer(t *testing.T, version, extra string) (url string) {
+	t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		conn, err := l.Accept()
+		if err != nil {
+			return
+		}
+		defer conn.Close()
+		fmt.Fprintf(conn, "INFO {\"server_id\":\"x\",\"version\":%q,\"max_payload\":1048576,\"headers\":true}\r\n", version)
+		lines := bufio.NewScanner(conn)
+		for lines.Scan() {
+			if strings.HasPrefix(lines.Text(), "PING") {
+				fmt.Fprintf(conn, "PONG\r\n%s", extra)
+				extra = ""
+			}
+		}
+	}()
+	t.Cleanup(func() {
+		l.Close()
+		<-done
+	})
+	return "nats://" + l.Addr().String()
+}
