@@ -1,11 +1,7 @@
 package schemas
 
 import (
-	"errors"
 	"fmt"
-	"math/bits"
-	"unicode/utf16"
-	"unicode/utf8"
 )
 
 // Scanner reads JSON text front to back without copying it. It is what the event codec and the HubSpot page reader are
@@ -53,6 +49,13 @@ func (s *Scanner) Accept(c byte) bool {
 		return true
 	}
 	return false
+}
+
+// End fails unless nothing but white space is left.
+func (s *Scanner) End() {
+	if s.Peek(); s.err == nil && s.pos < len(s.buf) {
+		s.fail("text after the end")
+	}
 }
 
 // Expect reads c or fails.
@@ -232,8 +235,6 @@ func (s *Scanner) number() {
 	}
 }
 
-var errControl = errors.New("control character in string")
-
 // RawString reads a string and returns the text between its quotes and whether that text has escapes. The escapes are
 // checked; UTF-8 is not (callers check whole documents with utf8.Valid, which is much faster).
 func (s *Scanner) RawString() (raw []byte, escaped bool) {
@@ -268,152 +269,8 @@ func (s *Scanner) RawString() (raw []byte, escaped bool) {
 			i += n
 		default:
 			s.pos = i
-			s.fail(errControl.Error())
+			s.fail("control character in string")
 			return nil, false
 		}
 	}
-}
-
-const (
-	lsb = 0x0101010101010101
-	msb = 0x8080808080808080
-)
-
-// plain returns how many bytes at the start of b are neither a quote, a backslash nor a control character.
-func plain(b []byte) int {
-	i := 0
-	for ; i+8 <= len(b); i += 8 {
-		w := uint64(b[i]) | uint64(b[i+1])<<8 | uint64(b[i+2])<<16 | uint64(b[i+3])<<24 |
-			uint64(b[i+4])<<32 | uint64(b[i+5])<<40 | uint64(b[i+6])<<48 | uint64(b[i+7])<<56
-		quote := w ^ ('"' * lsb)
-		slash := w ^ ('\\' * lsb)
-		// A byte's top bit is set where the byte is zero (quote, slash) or below 0x20 (control); the lowest hit is exact.
-		hit := ((quote - lsb) &^ quote) | ((slash - lsb) &^ slash) | ((w - 0x20*lsb) &^ w)
-		if hit &= msb; hit != 0 {
-			return i + bits.TrailingZeros64(hit)/8
-		}
-	}
-	for ; i < len(b); i++ {
-		if c := b[i]; c == '"' || c == '\\' || c < 0x20 {
-			return i
-		}
-	}
-	return i
-}
-
-// escapeLen returns the length of the escape at the start of b, 0 if it is none.
-func escapeLen(b []byte) int {
-	if len(b) < 2 {
-		return 0
-	}
-	switch b[1] {
-	case '"', '\\', '/', 'b', 'f', 'n', 'r', 't':
-		return 2
-	case 'u':
-		if _, ok := hex4(b); ok {
-			return 6
-		}
-	}
-	return 0
-}
-
-// hex4 reads the \uXXXX at the start of b.
-func hex4(b []byte) (rune, bool) {
-	if len(b) < 6 || b[0] != '\\' || b[1] != 'u' {
-		return 0, false
-	}
-	var r rune
-	for _, c := range b[2:6] {
-		switch {
-		case c >= '0' && c <= '9':
-			c -= '0'
-		case c >= 'a' && c <= 'f':
-			c -= 'a' - 10
-		case c >= 'A' && c <= 'F':
-			c -= 'A' - 10
-		default:
-			return 0, false
-		}
-		r = r<<4 | rune(c)
-	}
-	return r, true
-}
-
-// unescape appends raw, a checked string text, to dst without its escapes.
-func unescape(dst, raw []byte) []byte {
-	for len(raw) > 0 {
-		if raw[0] != '\\' {
-			dst = append(dst, raw[0])
-			raw = raw[1:]
-			continue
-		}
-		n := 2
-		switch raw[1] {
-		case 'b':
-			dst = append(dst, '\b')
-		case 'f':
-			dst = append(dst, '\f')
-		case 'n':
-			dst = append(dst, '\n')
-		case 'r':
-			dst = append(dst, '\r')
-		case 't':
-			dst = append(dst, '\t')
-		case 'u':
-			n = 6
-			r, _ := hex4(raw)
-			if utf16.IsSurrogate(r) {
-				low, _ := hex4(raw[6:])
-				if pair := utf16.DecodeRune(r, low); pair != utf8.RuneError {
-					n, r = 12, pair
-				} else {
-					dst = append(dst, 0xE0|byte(r>>12), 0x80|byte(r>>6)&0x3F, 0x80|byte(r)&0x3F)
-					raw = raw[n:]
-					continue
-				}
-			}
-			dst = utf8.AppendRune(dst, r)
-		default:
-			dst = append(dst, raw[1])
-		}
-		raw = raw[n:]
-	}
-	return dst
-}
-
-const hexDigits = "0123456789abcdef"
-
-// AppendString appends v to dst as a JSON string in the codec's one canonical form: escapes only where JSON demands
-// them (and for the lone surrogates of Scanner.String), so that equal values have equal bytes.
-func AppendString(dst []byte, v string) []byte {
-	dst = append(dst, '"')
-	for i := 0; i < len(v); i++ {
-		switch c := v[i]; {
-		case c == '"' || c == '\\':
-			dst = append(dst, '\\', c)
-		case c == '\n':
-			dst = append(dst, '\\', 'n')
-		case c == '\r':
-			dst = append(dst, '\\', 'r')
-		case c == '\t':
-			dst = append(dst, '\\', 't')
-		case c < 0x20:
-			dst = append(dst, '\\', 'u', '0', '0', hexDigits[c>>4], hexDigits[c&15])
-		case c < utf8.RuneSelf:
-			dst = append(dst, c)
-		default:
-			r, n := utf8.DecodeRuneInString(v[i:])
-			switch {
-			case r != utf8.RuneError || n > 1:
-				dst = append(dst, v[i:i+n]...)
-			case i+2 < len(v) && c == 0xED && v[i+1] >= 0xA0 && v[i+1] <= 0xBF && v[i+2]&0xC0 == 0x80:
-				n = 3
-				dst = append(dst, '\\', 'u', 'd', hexDigits[v[i+1]>>2&15], hexDigits[v[i+1]&3<<2|v[i+2]>>4&3], hexDigits[v[i+2]&15])
-			default:
-				dst = append(dst, "\uFFFD"...)
-			}
-			i += n - 1
-		}
-	}
-	return append(dst, '"')
 }

@@ -2,6 +2,7 @@ package schemas
 
 import (
 	"encoding/hex"
+	"errors"
 	"fmt"
 	"strings"
 )
@@ -40,13 +41,9 @@ func (s Subject) String() string {
 	if s.Kind != KindRecord {
 		b = append(append(b, '.'), s.Kind...)
 	}
-	b = appendToken(append(b, '.'), s.Object)
-	switch s.Kind {
-	case KindRecord, KindDeadLetter:
-		b = appendToken(append(b, '.'), s.ID)
-	case KindLinks:
-		b = appendToken(append(b, '.'), s.ID)
-		b = appendToken(append(b, '.'), s.To)
+	fields := [...]string{s.Object, s.ID, s.To}
+	for _, field := range fields[:tokens(s.Kind)] {
+		b = appendToken(append(b, '.'), field)
 	}
 	return string(b)
 }
@@ -61,43 +58,66 @@ func ControlSubject(kind Kind, portal, object string) string {
 	return Subject{Kind: kind, Portal: portal, Object: object}.String()
 }
 
+// ErrUnknownKind is in the error of ParseSubject for a well-formed subject of a kind that this version does not know.
+// New kinds may come within v1; a reader skips their messages.
+var ErrUnknownKind = errors.New("unknown kind of message")
+
 // ParseSubject splits a subject of the log.
 func ParseSubject(subject string) (Subject, error) {
-	tokens := strings.Split(subject, ".")
-	bad := func(why string) (Subject, error) {
-		return Subject{}, fmt.Errorf("subject %q: %s", subject, why)
+	s, err := parseSubject(subject)
+	if err != nil {
+		return Subject{}, fmt.Errorf("subject %q: %w", subject, err)
 	}
-	if len(tokens) < 4 || tokens[0] != Root {
-		return bad("not of the form " + Root + ".<portal>.<object>.<id>")
+	return s, nil
+}
+
+func parseSubject(subject string) (s Subject, err error) {
+	root, rest, _ := strings.Cut(subject, ".")
+	portal, rest, _ := strings.Cut(rest, ".")
+	if root != Root || rest == "" {
+		return s, errors.New("not of the form " + Root + ".<portal>.<object>.<id>")
 	}
-	s := Subject{Kind: KindRecord}
-	rest := tokens[2:]
-	if strings.HasPrefix(rest[0], "_") && !strings.HasPrefix(rest[0], encodedPrefix) {
-		s.Kind, rest = Kind(rest[0]), rest[1:]
+	s.Kind = KindRecord
+	if rest[0] == '_' && !strings.HasPrefix(rest, encodedPrefix) {
+		var kind string
+		kind, rest, _ = strings.Cut(rest, ".")
+		s.Kind = Kind(kind)
 	}
-	fields := []*string{&s.Object}
-	switch s.Kind {
-	case KindRecord, KindDeadLetter:
-		fields = append(fields, &s.ID)
-	case KindLinks:
-		fields = append(fields, &s.ID, &s.To)
-	case KindProperties, KindPipelines, KindCursor, KindRun:
-	default:
-		return bad("unknown kind " + string(s.Kind))
+	fields := [...]*string{&s.Object, &s.ID, &s.To}
+	n := tokens(s.Kind)
+	if n == 0 && plainToken(string(s.Kind[1:])) {
+		return s, fmt.Errorf("%w %q", ErrUnknownKind, s.Kind)
 	}
-	if len(rest) != len(fields) {
-		return bad("wrong number of tokens")
+	if n == 0 {
+		return s, fmt.Errorf("token %q is not a kind of message", s.Kind)
 	}
-	var err error
-	if s.Portal, err = DecodeToken(tokens[1]); err != nil {
-		return bad(err.Error())
+	if s.Portal, err = DecodeToken(portal); err != nil {
+		return s, err
 	}
-	for i, field := range fields {
-		if *field, err = DecodeToken(rest[i]); err != nil {
-			return bad(err.Error())
+	if strings.Count(rest, ".") != n-1 {
+		return s, errors.New("wrong number of tokens")
+	}
+	for _, field := range fields[:n] {
+		var token string
+		token, rest, _ = strings.Cut(rest, ".")
+		if *field, err = DecodeToken(token); err != nil {
+			return s, err
 		}
 	}
 	return s, nil
+}
+
+// tokens returns how many tokens follow portal and kind in a subject: object, id, to. It is 0 for an unknown kind.
+func tokens(k Kind) int {
+	switch k {
+	case KindProperties, KindPipelines, KindCursor, KindRun:
+		return 1
+	case KindRecord, KindDeadLetter:
+		return 2
+	case KindLinks:
+		return 3
+	}
+	return 0
 }
 
 // encodedPrefix starts a token that had to be encoded. Plain tokens never start with "_".
@@ -131,6 +151,7 @@ func DecodeToken(token string) (string, error) {
 	return string(text), nil
 }
 
+// plainToken also keeps out what would be taken for an encoded token or a kind.
 func plainToken(text string) bool {
 	for i := range len(text) {
 		c := text[i]

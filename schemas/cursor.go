@@ -1,0 +1,78 @@
+package schemas
+
+import (
+	"errors"
+	"fmt"
+	"time"
+)
+
+// Cursor says how far the source has read an object type, on `_cursor.<object>`, in the same atomic batch as the page it
+// accounts for. It is all the source needs to go on after a crash.
+type Cursor struct {
+	Portal   string    `json:"portal"`
+	Object   string    `json:"object"`
+	Instance string    `json:"instance"` // the process that wrote it
+	At       time.Time `json:"at"`       // HubSpot's clock when it was written
+	// Backfill is the full read under way, nil if there is none.
+	Backfill *Backfill `json:"backfill,omitempty"`
+	// BackfilledAt is when the last full read that finished began; zero if none ever did.
+	BackfilledAt time.Time `json:"backfilled_at,omitzero"`
+	// PolledTo is where the fast lane stands: the newest modification time it has read.
+	PolledTo time.Time `json:"polled_to,omitzero"`
+	// CompleteThrough is the watermark: everything modified before it is in the log. Zero until the first backfill is done.
+	CompleteThrough time.Time `json:"complete_through,omitzero"`
+}
+
+// Backfill is the state of a full read: the id ranges that remain.
+type Backfill struct {
+	RunID     string    `json:"run_id"`
+	StartedAt time.Time `json:"started_at"` // HubSpot's clock; the incremental pass at the end starts from before it
+	Ranges    []Range   `json:"ranges"`     // disjoint, ascending; empty when everything was read
+	Total     int64     `json:"total"`      // records, as search counted them at the start; 0 if unknown
+	Counts    Counts    `json:"counts"`
+}
+
+// Range is a half-open range of record ids, [From, To): list reads it upward, search downward, until they meet.
+type Range struct {
+	From int64 `json:"from"`
+	To   int64 `json:"to"`
+}
+
+// Subject returns where the message travels.
+func (c *Cursor) Subject() Subject {
+	return Subject{Kind: KindCursor, Portal: c.Portal, Object: c.Object}
+}
+
+func (*Cursor) schema() string { return "cursor" }
+
+// normalise cuts the times downward, so that a cursor never claims more than was read.
+func (c *Cursor) normalise() {
+	milliseconds(&c.At)
+	milliseconds(&c.BackfilledAt)
+	milliseconds(&c.PolledTo)
+	milliseconds(&c.CompleteThrough)
+	if c.Backfill != nil {
+		milliseconds(&c.Backfill.StartedAt)
+		c.Backfill.Ranges = orEmpty(c.Backfill.Ranges)
+	}
+}
+
+func (c *Cursor) check() error {
+	if c.Backfill == nil {
+		return nil
+	}
+	if c.Backfill.Ranges == nil {
+		return errMissing("ranges") // none would say that everything was read
+	}
+	if len(c.Backfill.Ranges) > 0 && c.Backfill.Ranges[0].From < 0 {
+		return errors.New("backfill range begins below 0")
+	}
+	end := int64(0)
+	for _, r := range c.Backfill.Ranges {
+		if r.From < end || r.To <= r.From {
+			return fmt.Errorf("backfill range %d-%d is empty or out of order", r.From, r.To)
+		}
+		end = r.To
+	}
+	return nil
+}

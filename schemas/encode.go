@@ -1,0 +1,80 @@
+package schemas
+
+import "strconv"
+
+// Encode returns the event as a message of the log. An empty Hash is filled in. Whether DecodeEvent will take the message
+// is Validate's to say.
+func (e *Event) Encode() Message {
+	if e.Hash == "" {
+		e.Hash = ContentHash(e.Archived, e.MergedInto, e.Properties)
+	}
+	time := string(appendTime(make([]byte, 0, len(timeFormat)), e.UpdatedAt))
+	values := [...]string{
+		headerValue(e.CEID()), "1.0", headerValue(Root + "/" + e.Portal),
+		headerValue(Root + "." + e.Object + "." + string(e.Op)), headerValue(e.ID), time, eventSchema, contentType, e.Hash, string(e.Origin),
+	}
+	h := make(map[string][]string, len(values))
+	for i, name := range eventHeaders {
+		h[name] = values[i : i+1 : i+1] // one array for all values
+	}
+	return Message{
+		Subject: RecordSubject(e.Portal, e.Object, e.ID),
+		Header:  h,
+		Data:    e.appendBody(make([]byte, 0, e.sizeHint()), time),
+	}
+}
+
+// eventHeaders are the headers of an event, in the order in which Encode lists their values.
+var eventHeaders = [...]string{
+	HeaderID, HeaderSpecVersion, HeaderSource, HeaderType, HeaderSubject, HeaderTime,
+	HeaderDataSchema, HeaderContentType, HeaderHash, HeaderOrigin,
+}
+
+// CEID returns the event's CloudEvents id, `<object>:<id>:<updatedAt ms>:<hash>`: the same for the same state, however
+// often it is read. Hash must be set.
+func (e *Event) CEID() string {
+	b := make([]byte, 0, len(e.Object)+len(e.ID)+len(e.Hash)+22)
+	b = append(append(b, e.Object...), ':')
+	b = append(append(b, e.ID...), ':')
+	b = strconv.AppendInt(b, e.UpdatedAt.UnixMilli(), 10)
+	return string(append(append(b, ':'), e.Hash...))
+}
+
+func (e *Event) sizeHint() int {
+	n := len(e.Properties) + len(e.Previous) + 400
+	for _, name := range e.Changed {
+		n += len(name) + len(`"",`)
+	}
+	return n
+}
+
+// appendBody appends the body; updatedAt is the text of UpdatedAt.
+func (e *Event) appendBody(b []byte, updatedAt string) []byte {
+	b = AppendString(append(b, `{"portal":`...), e.Portal)
+	b = AppendString(append(b, `,"object":`...), e.Object)
+	b = AppendString(append(b, `,"object_type_id":`...), e.ObjectTypeID)
+	b = AppendString(append(b, `,"id":`...), e.ID)
+	b = AppendString(append(b, `,"op":`...), string(e.Op))
+	b = strconv.AppendBool(append(b, `,"archived":`...), e.Archived)
+	if !e.CreatedAt.IsZero() {
+		b = append(appendTime(append(b, `,"created_at":"`...), e.CreatedAt), '"')
+	}
+	b = append(append(append(b, `,"updated_at":"`...), updatedAt...), '"')
+	if !e.ArchivedAt.IsZero() {
+		b = append(appendTime(append(b, `,"archived_at":"`...), e.ArchivedAt), '"')
+	}
+	if e.MergedInto != "" {
+		b = AppendString(append(b, `,"merged_into":`...), e.MergedInto)
+	}
+	b = append(append(b, `,"properties":`...), e.Properties.orEmpty()...)
+	b = append(b, `,"changed":[`...)
+	for i, name := range e.Changed {
+		if i > 0 {
+			b = append(b, ',')
+		}
+		b = AppendString(b, name)
+	}
+	b = append(append(b, `],"previous":`...), e.Previous.orEmpty()...)
+	b = strconv.AppendUint(append(b, `,"previous_seq":`...), e.PreviousSeq, 10)
+	return append(b, '}')
+}
