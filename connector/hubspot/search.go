@@ -2,17 +2,24 @@ package hubspot
 
 import (
 	"context"
-	"errors"
+	"encoding/json"
+	"fmt"
+	"net/http"
+	"strconv"
 )
 
-// SearchRequest asks for one page of the records that meet all filters.
+// maxSearchPage is how many records a search page has at most. HubSpot rule.
+const maxSearchPage = 200
+
+// SearchRequest asks for one page of the records that meet all filters. Archived records are never found, and changed ones
+// only when HubSpot's index has caught up with them.
 type SearchRequest struct {
 	Object     Object
 	Filters    []Filter // at most 6, all must hold
 	SortBy     string   // property; "" means creation, oldest first
 	Descending bool
 	Limit      int // 1-200; 0 means 200
-	After      int // offset; HubSpot answers 400 at 10,000 and beyond
+	After      int // offset; HubSpot refuses 10,000 and beyond
 	Properties []string
 }
 
@@ -20,12 +27,75 @@ type SearchRequest struct {
 type Filter struct {
 	Property  string
 	Operator  string // EQ NEQ LT LTE GT GTE BETWEEN IN NOT_IN HAS_PROPERTY NOT_HAS_PROPERTY CONTAINS_TOKEN NOT_CONTAINS_TOKEN
-	Value     string
-	HighValue string   // for BETWEEN, which includes both ends
-	Values    []string // for IN and NOT_IN
+	Value     string // dates in epoch milliseconds, not before the first second of 1970
+	HighValue string // for BETWEEN, which includes both ends
+	Values    []string
+}
+
+type searchBody struct {
+	FilterGroups []filterGroup `json:"filterGroups,omitempty"`
+	Sorts        []sortRule    `json:"sorts,omitempty"`
+	Properties   []string      `json:"properties,omitempty"`
+	Limit        int           `json:"limit"`
+	After        string        `json:"after,omitempty"`
+}
+
+type filterGroup struct {
+	Filters []filterBody `json:"filters"`
+}
+
+type filterBody struct {
+	Property  string   `json:"propertyName"`
+	Operator  string   `json:"operator"`
+	Value     string   `json:"value,omitempty"`
+	HighValue string   `json:"highValue,omitempty"`
+	Values    []string `json:"values,omitempty"`
+}
+
+type sortRule struct {
+	Property  string `json:"propertyName"`
+	Direction string `json:"direction"`
 }
 
 // Search reads one page.
-func (c *Client) Search(ctx context.Context, req SearchRequest) (SearchPage, error) {
-	return SearchPage{}, errors.ErrUnsupported
+func (c *Client) Search(ctx context.Context, req SearchRequest) (page SearchPage, err error) {
+	body, err := json.Marshal(req.body())
+	if err != nil {
+		return SearchPage{}, fmt.Errorf("search %s: %w", req.Object.Name, err)
+	}
+	err = c.do(ctx, &request{
+		kind: kindSearch, what: "search " + req.Object.Name, method: http.MethodPost,
+		path: c.objects(req.Object) + "/search", body: body,
+		read: func(body []byte) error {
+			if page, err = readSearchPage(req.Object, body); err != nil {
+				return err
+			}
+			if page.Next != 0 && page.Next <= req.After {
+				return fmt.Errorf("offset of the next page is %d after %d", page.Next, req.After)
+			}
+			return nil
+		},
+	})
+	return page, err
+}
+
+func (r *SearchRequest) body() searchBody {
+	b := searchBody{Properties: r.Properties, Limit: clampLimit(r.Limit, maxSearchPage)}
+	if r.After > 0 {
+		b.After = strconv.Itoa(r.After)
+	}
+	if len(r.Filters) > 0 {
+		b.FilterGroups = []filterGroup{{}}
+	}
+	for _, f := range r.Filters {
+		b.FilterGroups[0].Filters = append(b.FilterGroups[0].Filters, filterBody(f))
+	}
+	if r.SortBy != "" {
+		rule := sortRule{Property: r.SortBy, Direction: "ASCENDING"}
+		if r.Descending {
+			rule.Direction = "DESCENDING"
+		}
+		b.Sorts = []sortRule{rule}
+	}
+	return b
 }
