@@ -1,0 +1,9 @@
+// Package proof compares the tables with the source, row by row and value by value: what `hubtail demo` and the crash
+// tests end with. It shares no code with the sink's casts, so that it cannot repeat their mistakes, and it reads the
+// simulator's ground truth, which a real HubSpot has not got.
+//
+// What it promises:
+//   - A row that is missing, superfluous or different in any value is found, and named.
+//   - A value counts as equal only if nothing of it is lost: in its column with the same meaning, or else as HubSpot's
+//     own text in _extra.
+package proof
