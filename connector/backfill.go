@@ -1,0 +1,261 @@
+package connector
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"sync"
+	"time"
+
+	"github.com/hubtail/hubtail/connector/hubspot"
+	"github.com/hubtail/hubtail/schemas"
+)
+
+// backfill reads the followers' object types whole, all at once, and goes on with reads that were interrupted. It calls
+// ended once for each: with nil when everything is in the log and the cursor says so, else with what went wrong; such a
+// type can go on from its cursor later. It returns when all have ended.
+func (s *Source) backfill(ctx context.Context, followers []*follower, ended func(*follower, error)) {
+	b := &backfill{
+		client: s.cfg.Client.At(hubspot.PriorityBackfill),
+		logger: s.cfg.Logger.With("component", "backfill"),
+		events: make(chan any),
+	}
+	b.lanes.plan = &b.plan
+	for _, f := range followers {
+		o := newBackfillObject(s, f, s.cfg.Client.Now())
+		o.ended = func(err error) { ended(f, err) }
+		b.objects = append(b.objects, o)
+		b.plan.objects = append(b.plan.objects, o.plan)
+	}
+	b.run(ctx)
+}
+
+// backfill is a full read of several object types, which share one quota.
+//
+// A type's ids are covered by ranges that are still to be read, kept in its cursor. Pages are taken off a range's start by
+// list and off its end by search; what a page settles is taken from the cursor's ranges in the atomic batch that holds the
+// page's events. So a process that dies at any moment goes on with what the log lacks, and reads at most the pages again
+// that were in flight. What is created above the highest id meanwhile is found by the poll, which reaches back to before
+// the start.
+//
+// One goroutine, run's, owns the plan; requests and appends are goroutines that report to it.
+type backfill struct {
+	client  *hubspot.Client
+	logger  *slog.Logger
+	objects []*backfillObject
+	plan    loadPlan
+	lanes   lanes
+	events  chan any // *answered or *committed
+	tasks   sync.WaitGroup
+	running int   // tasks that will report
+	held    int   // bytes of records received and not yet in the log
+	fatal   error // ends the run for all types
+}
+
+// maxHeld bounds the records that wait for the log: while it is slow, HubSpot is not asked for more.
+const maxHeld = 32 << 20
+
+// answered is a page that HubSpot answered, or the error that it got instead.
+type answered struct {
+	request  *pageRequest
+	object   *backfillObject
+	took     time.Duration
+	records  []hubspot.Record
+	rejected []hubspot.RejectedRecord
+	ids      pageIDs
+	settled  schemas.Range
+	err      error
+}
+
+// committed is the end of an append.
+type committed struct {
+	object *backfillObject
+	pages  []*answered
+	err    error
+}
+
+func (b *backfill) run(ctx context.Context) {
+	defer b.tasks.Wait()
+	timer := time.NewTimer(0)
+	defer timer.Stop()
+	for {
+		if err := ctx.Err(); err != nil && b.fatal == nil {
+			b.fatal = err
+		}
+		wait := b.request(ctx)
+		b.commit(ctx)
+		if b.running == 0 && wait <= 0 {
+			break
+		}
+		if wait > 0 {
+			timer.Reset(wait)
+		}
+		select {
+		case e := <-b.events:
+			b.running--
+			b.handle(e)
+		case <-timer.C:
+		case <-b.done(ctx):
+		}
+	}
+	for _, o := range b.objects {
+		if !o.over {
+			o.end(cmpError(o.failed, b.fatal, errors.New("nothing left to ask, yet ids remain unread")))
+		}
+	}
+}
+
+// done is ctx's channel until its end was noticed: then the tasks in flight are all there is to wait for.
+func (b *backfill) done(ctx context.Context) <-chan struct{} {
+	if b.fatal != nil {
+		return nil
+	}
+	return ctx.Done()
+}
+
+func cmpError(errs ...error) error {
+	for _, err := range errs {
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// request sends what the lanes allow. It returns after how long they allow more, 0 if there is nothing to wait for.
+func (b *backfill) request(ctx context.Context) time.Duration {
+	if b.fatal != nil || b.held > maxHeld {
+		return 0
+	}
+	q := quotaOf(b.client.Usage())
+	for r := b.lanes.next(time.Now(), q); r != nil; r = b.lanes.next(time.Now(), q) {
+		o := b.objectOf(r.object)
+		b.start(func() any { return b.read(ctx, o, r) })
+	}
+	for _, o := range b.objects {
+		if !o.plan.stopped && !o.plan.done() {
+			return b.lanes.wait(time.Now(), q)
+		}
+	}
+	return 0
+}
+
+func quotaOf(u hubspot.Usage) quota {
+	return quota{
+		limit: u.Window.Limit, interval: u.Window.Interval,
+		searchLimit: u.Search.Limit, searchInterval: u.Search.Interval,
+		searchCounts: u.Search.InWindow != "no",
+	}
+}
+
+func (b *backfill) objectOf(p *objectPlan) *backfillObject {
+	for i, o := range b.plan.objects {
+		if o == p {
+			return b.objects[i]
+		}
+	}
+	panic("a plan without its object")
+}
+
+// start runs a task whose result is an event.
+func (b *backfill) start(task func() any) {
+	b.running++
+	b.tasks.Go(func() { b.events <- task() })
+}
+
+// read asks HubSpot for a page.
+func (b *backfill) read(ctx context.Context, o *backfillObject, r *pageRequest) *answered {
+	a := &answered{request: r, object: o}
+	began := time.Now()
+	if r.lane == laneList {
+		a.list(ctx, b.client)
+	} else {
+		a.search(ctx, b.client)
+	}
+	a.took = time.Since(began)
+	return a
+}
+
+// handle takes an event into account.
+func (b *backfill) handle(event any) {
+	switch e := event.(type) {
+	case *answered:
+		o := e.object
+		if e.err != nil {
+			o.plan.release(e.request)
+			b.refused(o, e.request.lane, e.err)
+			return
+		}
+		if e.request.lane == laneList {
+			b.lanes.took(e.took)
+		}
+		b.held += o.receive(e)
+		if shut := o.plan.shut[e.request.lane]; shut != nil && e.settled.From == e.settled.To {
+			b.refused(o, e.request.lane, shut)
+		}
+	case *committed:
+		e.object.committing = false
+		for _, p := range e.pages {
+			b.held -= p.size()
+		}
+		switch {
+		case errors.Is(e.err, ErrStandby):
+			b.stop(e.object, e.err)
+		case e.err != nil:
+			b.stop(e.object, fmt.Errorf("backfill %s: %w", e.object.name(), e.err))
+		case e.pages == nil:
+			e.object.end(nil)
+		}
+	}
+}
+
+// refused decides what an error of HubSpot means: the other lane may do, the type cannot be read, or nothing can.
+func (b *backfill) refused(o *backfillObject, l lane, err error) {
+	if errors.Is(err, hubspot.ErrInvalid) || errors.Is(err, errPageOrder) {
+		o.plan.shut[l] = err
+		if o.plan.shut[1-l] == nil {
+			b.logger.Warn("one way of reading does not work for this type, the other goes on alone",
+				"object", o.name(), "lane", l, "err", err)
+			return
+		}
+	}
+	if errors.Is(err, hubspot.ErrUnauthorized) && b.fatal == nil {
+		b.fatal = err
+	}
+	b.stop(o, fmt.Errorf("backfill %s: %w", o.name(), err))
+}
+
+// stop ends the reading of one type; what was read and not appended is dropped, and read again later.
+func (b *backfill) stop(o *backfillObject, err error) {
+	if o.failed == nil {
+		o.failed = err
+	}
+	o.plan.stopped = true
+	for _, p := range o.queue {
+		b.held -= p.size()
+	}
+	o.queue = nil
+}
+
+// commit appends what was read, one append a type at a time, and closes the types that are done.
+func (b *backfill) commit(ctx context.Context) {
+	for _, o := range b.objects {
+		switch {
+		case o.over || o.committing:
+		case o.failed != nil:
+			if !o.plan.waiting() {
+				o.end(o.failed)
+			}
+		case b.fatal != nil:
+		case len(o.queue) > 0:
+			pages := o.take()
+			o.committing = true
+			total := o.plan.total
+			b.start(func() any { return &committed{object: o, pages: pages, err: o.append(ctx, pages, total)} })
+		case o.plan.done():
+			o.committing = true
+			b.start(func() any { return &committed{object: o, err: o.close(ctx)} })
+		}
+	}
+}
