@@ -45,6 +45,7 @@ type objectLog struct {
 	object   hubspot.Object
 	instance string           // differs for every process, also after a restart
 	now      func() time.Time // HubSpot's clock
+	timeout  time.Duration    // of one attempt to publish; publishTimeout but for tests
 	logger   *slog.Logger
 	// confirm reads records again from HubSpot's primary store. Ids that it does not answer are gone.
 	confirm func(ctx context.Context, ids []string) ([]hubspot.Record, error)
@@ -202,7 +203,7 @@ func (l *objectLog) send(ctx context.Context, d *draft, msgs []*nats.Msg, final 
 		if err := ctx.Err(); err != nil {
 			return 0, err
 		}
-		seq, err := publishBatch(context.WithoutCancel(ctx), l.js, msgs)
+		seq, err := publishBatch(ctx, l.js, l.timeout, msgs)
 		if err == nil {
 			return seq, nil
 		}

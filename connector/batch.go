@@ -19,7 +19,7 @@ const (
 	// batchBytes bounds a batch in bytes, so that a page of huge records does not fill the server's buffers.
 	batchBytes = 4 << 20
 	// publishTimeout bounds one attempt to publish a batch.
-	publishTimeout = 10 * time.Second
+	publishTimeout = 5 * time.Second
 )
 
 // outcome is what an error of publishBatch says about the batch.
@@ -33,8 +33,9 @@ const (
 )
 
 // publishBatch publishes the messages as one atomic batch, a single one plainly, and returns the last one's sequence.
-func publishBatch(ctx context.Context, js jetstream.JetStream, msgs []*nats.Msg) (uint64, error) {
-	ctx, cancel := context.WithTimeout(ctx, publishTimeout)
+// It goes on when ctx ends, up to the timeout.
+func publishBatch(ctx context.Context, js jetstream.JetStream, timeout time.Duration, msgs []*nats.Msg) (uint64, error) {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), timeout)
 	defer cancel()
 	if len(msgs) == 1 {
 		ack, err := js.PublishMsg(ctx, msgs[0])

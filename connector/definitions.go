@@ -102,7 +102,7 @@ func (l *objectLog) publishLatest(ctx context.Context, c schemas.Control) (publi
 		msg := newMsg(schemas.Message{Subject: m.Subject, Data: m.Data, Header: cloneHeader(m.Header)})
 		guard(msg, seq)
 		published = true
-		_, err = publishBatch(context.WithoutCancel(ctx), l.js, []*nats.Msg{msg})
+		_, err = publishBatch(ctx, l.js, l.timeout, []*nats.Msg{msg})
 		if err == nil {
 			return true, nil
 		}

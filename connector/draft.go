@@ -249,10 +249,13 @@ func (l *objectLog) deadEntry(id, reason, raw string, at time.Time) *entry {
 		sum := sha256.Sum256([]byte(raw))
 		id = "unknown-" + hex.EncodeToString(sum[:6])
 	}
-	raw = strings.ToValidUTF8(raw, "\uFFFD")
+	raw = strings.ToValidUTF8(raw[:min(len(raw), maxRaw)], "")
 	dead := &schemas.DeadLetter{Portal: l.portal, Object: l.object.Name, ID: id, At: at, Reason: reason, Record: raw}
 	return &entry{dead: dead, subject: dead.Subject().String(), verdict: changed}
 }
+
+// maxRaw is how much of a record a dead letter quotes.
+const maxRaw = 64 << 10
 
 func sameDeadLetter(d *schemas.DeadLetter, m schemas.Message) bool {
 	c, err := schemas.DecodeControl(m)

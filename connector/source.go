@@ -125,7 +125,7 @@ func (s *Source) openLog(ctx context.Context, object hubspot.Object) (*objectLog
 	l := &objectLog{
 		js: s.cfg.JetStream, stream: s.cfg.Stream, portal: s.portal, object: object, instance: s.cfg.Instance,
 		now: s.cfg.Client.Now, logger: s.cfg.Logger.With("component", "source", "object", object.Name),
-		token: make(chan struct{}, 1),
+		timeout: publishTimeout, token: make(chan struct{}, 1),
 	}
 	_, err := l.Reload(ctx)
 	return l, err
