@@ -1,0 +1,169 @@
+package sink
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/nats-io/nats.go/jetstream"
+
+	"github.com/hubtail/hubtail/internal/jetlog"
+)
+
+const (
+	// ackWait is above the longest batch (statement timeout 60 s is the exception that redelivery may meet).
+	ackWait = 60 * time.Second
+
+	// maxAckPending lets two sinks have several batches each under way, and bounds what a crash leaves to be redelivered.
+	maxAckPending = 10_000
+
+	// pullBytes bounds what the client buffers. A pull asks for at least half of it, which must exceed the largest
+	// message the log takes (8 MB) or that message would never come.
+	pullBytes = 18 << 20
+)
+
+// attach finds the stream and the consumer, and makes the tables and the consumer agree on where to go on. Everything up
+// to the returned place is in the tables.
+func (s *Sink) attach(ctx context.Context) (*Applier, jetstream.Consumer, *jetstream.ConsumerInfo, error) {
+	stream, err := jetlog.Wait(ctx, s.cfg.JetStream, s.cfg.Stream)
+	if err != nil {
+		return nil, nil, nil, err
+	}
+	info, err := stream.Info(ctx)
+	if err != nil {
+		return nil, nil, nil, fmt.Errorf("look at stream %s: %w", s.cfg.Stream, err)
+	}
+	a := NewApplier(ApplierConfig{
+		Pool: s.cfg.Pool, Schema: s.cfg.Schema, Stream: s.cfg.Stream, Created: info.Created,
+		Consumer: s.cfg.Consumer, Portal: s.cfg.Portal, Logger: s.cfg.Logger,
+	})
+	pos, err := a.resume(ctx, info)
+	if err != nil {
+		return nil, nil, nil, err
+	}
+	if pos.seq+1 < info.State.FirstSeq && pos.seq > 0 {
+		// Only what has a newer event of the same subject is ever removed, so what is left brings the tables up to date.
+		// Limits of age or size, which Ensure warns about, would break that.
+		s.cfg.Logger.WarnContext(ctx, "the log's history starts after the tables' position: going on from the last values",
+			"position", pos.seq, "first_seq", info.State.FirstSeq, "max_age", info.Config.MaxAge, "max_bytes", info.Config.MaxBytes)
+	}
+	consumer, err := s.ensureConsumer(ctx, stream, pos.seq)
+	if err != nil {
+		return nil, nil, nil, err
+	}
+	state, err := consumer.Info(ctx)
+	if err != nil {
+		return nil, nil, nil, fmt.Errorf("look at consumer %s: %w", s.cfg.Consumer, err)
+	}
+	s.stats.attached(a, pos.seq)
+	// Behind the consumer are tables restored from a backup, and what a killed sink had fetched but not committed, which
+	// would come again only after ackWait. Both are read again here; the consumer, which other sinks may be using, stays.
+	if pos.seq < state.Delivered.Stream && (state.NumAckPending > 0 || pos.seq < state.AckFloor.Stream) {
+		if pos.seq < state.AckFloor.Stream {
+			s.cfg.Logger.WarnContext(ctx, "the tables are behind what was acknowledged: applying it again",
+				"position", pos.seq, "ack_floor", state.AckFloor.Stream)
+		}
+		if err := s.catchUp(ctx, a, pos.seq+1, state.Delivered.Stream); err != nil {
+			return nil, nil, nil, err
+		}
+	}
+	return a, consumer, state, nil
+}
+
+// resume reads the position, and refuses a stream or a portal that the tables are not from.
+func (a *Applier) resume(ctx context.Context, info *jetstream.StreamInfo) (position, error) {
+	pos, err := a.readPosition(ctx)
+	if err != nil {
+		return pos, err
+	}
+	if !pos.created.IsZero() && !pos.created.Equal(a.created) {
+		return pos, fmt.Errorf("%w: stream %s was created %s, the tables are from one created %s; "+
+			"rebuild them into a new schema with --schema NAME, or point --stream at the old one",
+			ErrOtherStream, a.stream, a.created.Format(time.RFC3339), pos.created.Format(time.RFC3339))
+	}
+	if last := info.State.LastSeq; max(pos.seq, pos.high) > last {
+		return pos, fmt.Errorf("%w: the tables are at %d, stream %s ends at %d: it was restored from an older backup; "+
+			"rebuild the tables into a new schema with --schema NAME", ErrOtherStream, max(pos.seq, pos.high), a.stream, last)
+	}
+	if pos.portal != "" {
+		if err := a.checkPortal(pos.portal); err != nil {
+			return pos, err
+		}
+	}
+	a.fence.Store(int64(pos.high))
+	return pos, nil
+}
+
+// ensureConsumer returns the durable consumer. One that is missing starts behind what the tables have: the database, not
+// the consumer, is the truth about progress.
+func (s *Sink) ensureConsumer(ctx context.Context, stream jetstream.Stream, position uint64) (jetstream.Consumer, error) {
+	want := jetstream.ConsumerConfig{
+		Durable:        s.cfg.Consumer,
+		Description:    "hubtail sink, schema " + s.cfg.Schema,
+		FilterSubjects: []string{s.cfg.filter()},
+		AckPolicy:      jetstream.AckExplicitPolicy,
+		AckWait:        ackWait,
+		MaxDeliver:     -1, // an event is never given up: bad ones go to dead_letters
+		MaxAckPending:  maxAckPending,
+		DeliverPolicy:  jetstream.DeliverAllPolicy,
+	}
+	if position > 0 {
+		want.DeliverPolicy, want.OptStartSeq = jetstream.DeliverByStartSequencePolicy, position+1
+	}
+	consumer, err := stream.Consumer(ctx, s.cfg.Consumer)
+	if errors.Is(err, jetstream.ErrConsumerNotFound) {
+		if position > 0 {
+			s.cfg.Logger.WarnContext(ctx, "consumer is gone: made again behind the tables' position", "consumer", s.cfg.Consumer, "position", position)
+		}
+		consumer, err = stream.CreateConsumer(ctx, want)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("consumer %s: %w", s.cfg.Consumer, err)
+	}
+	have := consumer.CachedInfo().Config
+	if have.AckPolicy != want.AckPolicy || filterOf(have) != filterOf(want) {
+		return nil, fmt.Errorf("consumer %s reads %q with acks %q, not %q with explicit acks: choose another --consumer, or delete it",
+			s.cfg.Consumer, filterOf(have), have.AckPolicy, s.cfg.filter())
+	}
+	if have.MaxDeliver != want.MaxDeliver || have.AckWait != want.AckWait || have.MaxAckPending != want.MaxAckPending {
+		have.MaxDeliver, have.AckWait, have.MaxAckPending = want.MaxDeliver, want.AckWait, want.MaxAckPending
+		if consumer, err = stream.UpdateConsumer(ctx, have); err != nil {
+			return nil, fmt.Errorf("update consumer %s: %w", s.cfg.Consumer, err)
+		}
+	}
+	return consumer, nil
+}
+
+func filterOf(c jetstream.ConsumerConfig) string {
+	if len(c.FilterSubjects) == 1 {
+		return c.FilterSubjects[0]
+	}
+	if len(c.FilterSubjects) > 1 {
+		return fmt.Sprint(c.FilterSubjects)
+	}
+	return c.FilterSubject
+}
+
+// catchUp applies the messages from one sequence to another without the consumer.
+func (s *Sink) catchUp(ctx context.Context, a *Applier, from, to uint64) error {
+	reader, err := s.cfg.JetStream.OrderedConsumer(ctx, s.cfg.Stream, jetstream.OrderedConsumerConfig{
+		FilterSubjects: []string{s.cfg.filter()},
+		DeliverPolicy:  jetstream.DeliverByStartSequencePolicy,
+		OptStartSeq:    from,
+	})
+	if err != nil {
+		return fmt.Errorf("read the log from %d: %w", from, err)
+	}
+	if info, err := reader.Info(ctx); err != nil {
+		return fmt.Errorf("read the log from %d: %w", from, err)
+	} else if info.NumPending == 0 {
+		return nil
+	}
+	iterator, err := reader.Messages(jetstream.PullMaxBytes(pullBytes))
+	if err != nil {
+		return fmt.Errorf("read the log from %d: %w", from, err)
+	}
+	c := &collector{cfg: s.cfg, iterator: iterator, stats: &s.stats, until: to, ordered: true}
+	return s.pipeline(ctx, a, c)
+}

@@ -1,0 +1,93 @@
+package sink
+
+import (
+	"context"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"regexp"
+	"strings"
+	"syscall"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgxpool"
+)
+
+// DefaultSchema is where the tables are unless configured otherwise.
+const DefaultSchema = "hubspot"
+
+// maxConns is how many connections a pool opens: one that writes, one that looks ahead, and room for a change of a table
+// and a look at the status. Supabase's smallest plan allows 15 through its session pooler.
+const maxConns = 4
+
+// OpenPool opens a pool for a database URL and checks that it answers. Behind a transaction pooler (Supabase's port
+// 6543, or default_query_exec_mode in the URL) no named statements are used: there, they come out on another server
+// process. Nothing else the sink does depends on a session.
+func OpenPool(ctx context.Context, url string) (*pgxpool.Pool, error) {
+	cfg, err := poolConfig(url)
+	if err != nil {
+		return nil, err
+	}
+	pool, err := pgxpool.NewWithConfig(ctx, cfg)
+	if err != nil {
+		return nil, redactError("open database pool", err, cfg.ConnConfig.Password)
+	}
+	if err := pool.Ping(ctx); err != nil {
+		pool.Close()
+		return nil, redactError("connect to postgres", err, cfg.ConnConfig.Password)
+	}
+	return pool, nil
+}
+
+func poolConfig(url string) (*pgxpool.Config, error) {
+	cfg, err := pgxpool.ParseConfig(url)
+	if err != nil {
+		// The parser's own text quotes the URL; pgx blanks the password only where it can find it.
+		return nil, redactError("database URL", err, "")
+	}
+	if !strings.Contains(url, "pool_max_conns") {
+		cfg.MaxConns = maxConns
+	}
+	if cfg.ConnConfig.RuntimeParams["application_name"] == "" {
+		cfg.ConnConfig.RuntimeParams["application_name"] = "hubtail"
+	}
+	if transactionPooler(cfg.ConnConfig) && !strings.Contains(url, "default_query_exec_mode") {
+		cfg.ConnConfig.DefaultQueryExecMode = pgx.QueryExecModeCacheDescribe
+	}
+	return cfg, nil
+}
+
+// transactionPooler tells Supabase's poolers in transaction mode, by their port.
+func transactionPooler(cfg *pgx.ConnConfig) bool { return cfg.Port == 6543 }
+
+var urlPassword = regexp.MustCompile(`(://[^:/@\s]*:)[^@\s]*@`)
+var keyPassword = regexp.MustCompile(`(?i)(password\s*=\s*)('[^']*'|\S+)`)
+
+// redactError wraps err so that its text has no password in it.
+func redactError(what string, err error, password string) error {
+	text := urlPassword.ReplaceAllString(err.Error(), "${1}***@")
+	text = keyPassword.ReplaceAllString(text, "${1}***")
+	if password != "" {
+		text = strings.ReplaceAll(text, password, "***")
+	}
+	return &redactedError{fmt.Sprintf("%s: %s", what, text), err}
+}
+
+type redactedError struct {
+	text string
+	err  error
+}
+
+func (e *redactedError) Error() string { return e.text }
+func (e *redactedError) Unwrap() error { return e.err }
+
+// isNetwork reports whether an error is of the connection.
+func isNetwork(err error) bool {
+	var netErr net.Error
+	return errors.As(err, &netErr) || errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) ||
+		errors.Is(err, net.ErrClosed) || errors.Is(err, syscall.ECONNRESET) || errors.Is(err, syscall.EPIPE)
+}
+
+func decodeInt8(b []byte) int64 { return int64(binary.BigEndian.Uint64(b)) }

@@ -1,0 +1,88 @@
+package sink
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgconn"
+)
+
+// ErrMoved says that the database is not the one this sink wrote to before: it was restored or failed over to a replica
+// that lacks commits. The sink then reads its position again and applies from there.
+var ErrMoved = errors.New("the database lost transactions that were committed")
+
+// ErrOtherPortal says that tables of one portal were about to get records of another.
+var ErrOtherPortal = errors.New("the message is from another portal than the tables: give each portal its own --schema and set --portal")
+
+// ErrOtherStream says that the stream was deleted and created again, so the sequences in the tables mean nothing in it.
+var ErrOtherStream = errors.New("the stream is not the one the tables were filled from")
+
+// position is a row of positions.
+type position struct {
+	portal  string
+	created time.Time
+	seq     uint64 // everything up to here is in the tables
+	high    uint64 // the newest that is in the tables
+}
+
+// positionSQL moves the position forward. It writes no row, and the transaction is then given up, if the database has
+// not seen what this sink committed before ($7), or belongs to another stream or portal.
+func positionSQL(schema string) string {
+	t := quote(schema, "positions")
+	return `insert into ` + t + ` as p (stream, consumer, stream_created, portal, seq, high)
+select $1, $2, $3, $4, $5, $6
+where $7 = 0 or exists (select from ` + t + ` where stream = $1 and consumer = $2 and high >= $7)
+on conflict (stream, consumer) do update set seq = greatest(p.seq, excluded.seq), high = greatest(p.high, excluded.high),
+portal = coalesce(p.portal, excluded.portal), updated_at = now()
+where p.high >= $7 and p.stream_created = excluded.stream_created and coalesce(p.portal = excluded.portal, true)`
+}
+
+func (a *Applier) positionParams(high, position uint64) *params {
+	p := &params{}
+	return p.text(a.stream).text(a.consumer).time(a.created).textOrNull(a.portalName()).
+		int8(int64(position)).int8(int64(high)).int8(a.fence.Load())
+}
+
+// writePosition moves the position within a transaction of its own statements.
+func (a *Applier) writePosition(ctx context.Context, tx pgx.Tx, high, position uint64) error {
+	batch := &pgconn.Batch{}
+	a.positionParams(high, position).queue(batch, positionSQL(a.schema))
+	results, err := tx.Conn().PgConn().ExecBatch(ctx, batch).ReadAll()
+	if err != nil {
+		return fmt.Errorf("write position: %w", err)
+	}
+	if results[0].CommandTag.RowsAffected() != 1 {
+		return ErrMoved
+	}
+	return nil
+}
+
+// readPosition reads where the tables are, all zero if nothing was ever applied. A position of another consumer of the
+// same stream counts for the stream's identity and the portal, not for the sequence.
+func (a *Applier) readPosition(ctx context.Context) (position, error) {
+	var p position
+	rows, err := a.pool.Query(ctx, `select consumer = $2, coalesce(portal, ''), stream_created, seq, high
+		from `+quote(a.schema, "positions")+` where stream = $1`, a.stream, a.consumer)
+	if err != nil {
+		return p, fmt.Errorf("read position: %w", err)
+	}
+	var own bool
+	var other position
+	_, err = pgx.ForEachRow(rows, []any{&own, &other.portal, &other.created, &other.seq, &other.high}, func() error {
+		if own {
+			p.seq, p.high = other.seq, other.high
+		}
+		p.created = other.created
+		if other.portal != "" {
+			p.portal = other.portal
+		}
+		return nil
+	})
+	if err != nil {
+		return p, fmt.Errorf("read position: %w", err)
+	}
+	return p, nil
+}

@@ -1,0 +1,140 @@
+package sink
+
+import (
+	"fmt"
+	"math"
+	"strconv"
+	"time"
+
+	"github.com/hubtail/hubtail/schemas"
+)
+
+// recordRow is one record's row: system columns, and a run of cells in its rowSet.
+type recordRow struct {
+	id, seq                          int64
+	mergedInto                       int64 // nullInt: none
+	createdAt, updatedAt, archivedAt int64 // microseconds as Postgres counts, nullInt: none
+	archived, purged                 bool
+	firstCell, lastCell              int32
+	firstExtra, lastExtra            uint32 // in the arena; equal: null
+}
+
+const nullInt = math.MinInt64
+
+// cell is a value in a column, in Postgres' binary format, somewhere in the arena.
+type cell struct {
+	column     int32
+	start, end uint32
+}
+
+// rowSet is the rows for one table, values encoded once and laid out for either a statement or COPY.
+type rowSet struct {
+	table *table
+	rows  []recordRow
+	cells []cell
+	arena []byte
+}
+
+// maxRowBytes bounds what the values of a row take in a heap page, in the worst case. HubSpot's values go up to 1,600
+// columns, but a Postgres row that has every long value moved out of line must still fit into 8,160 bytes with its null
+// bitmap (200), header (24) and system columns (under 120). Postgres moves only values above 24 bytes out of line, so
+// many short values are what fails. What is beyond the bound goes to _extra, whose one value can always move out.
+const maxRowBytes = 7_600
+
+// worstSize returns the most bytes a value can take in the heap, alignment included.
+func worstSize(t columnType, size int) int {
+	switch t {
+	case typeBoolean:
+		return 1
+	case typeDate:
+		return 4 + 3
+	case typeTimestamptz:
+		return 8 + 7
+	case typeNumeric: // stored shorter than it travels: one header byte, then two for sign and weight
+		return min(1+size-4, 24)
+	}
+	return min(1+size, 24)
+}
+
+// add encodes an event as a row.
+func (s *rowSet) add(e *schemas.Event, seq uint64) error {
+	id, err := strconv.ParseInt(e.ID, 10, 64)
+	if err != nil {
+		return fmt.Errorf("record id %q is not a number", e.ID)
+	}
+	row := recordRow{
+		id: id, seq: int64(seq), mergedInto: nullInt,
+		createdAt: microsOrNull(e.CreatedAt), updatedAt: microsOrNull(e.UpdatedAt), archivedAt: microsOrNull(e.ArchivedAt),
+		archived: e.Archived || e.Op == schemas.OpMerged || e.Op == schemas.OpPurged,
+		purged:   e.Op == schemas.OpPurged,
+	}
+	if e.MergedInto != "" {
+		if row.mergedInto, err = strconv.ParseInt(e.MergedInto, 10, 64); err != nil {
+			return fmt.Errorf("merged_into %q is not a number", e.MergedInto)
+		}
+	}
+	row.firstCell, row.firstExtra = int32(len(s.cells)), uint32(len(s.arena))
+	if row.purged {
+		// HubSpot rule: a privacy deletion leaves nothing. The row stays as a tombstone, so that an older event cannot
+		// bring the record back.
+		row.mergedInto, row.createdAt, row.archivedAt = nullInt, nullInt, nullInt
+	} else if err := s.addProperties(&row, e.Properties); err != nil {
+		return err
+	}
+	row.lastCell = int32(len(s.cells))
+	s.rows = append(s.rows, row)
+	return nil
+}
+
+// addProperties puts every value into its column, or into _extra if it has none, does not fit it, or the row is full.
+func (s *rowSet) addProperties(row *recordRow, p schemas.Properties) error {
+	if len(p) == 0 {
+		row.lastExtra = row.firstExtra
+		return nil
+	}
+	var extra []byte
+	used := 0
+	scan := schemas.NewScanner(p)
+	scan.Object(func(key []byte) {
+		raw, escaped := scan.RawString()
+		if escaped { // read it once more, from its opening quote
+			end := scan.Pos()
+			raw = []byte(schemas.NewScanner(p[end-len(raw)-2 : end]).String())
+		}
+		if i, ok := s.table.byProperty[string(key)]; ok {
+			typ := s.table.columns[i].typ
+			start := len(s.arena)
+			if s.arena, ok = typ.appendValue(s.arena, raw); ok {
+				size := worstSize(typ, len(s.arena)-start)
+				if used+size <= maxRowBytes {
+					used += size
+					s.cells = append(s.cells, cell{int32(i), uint32(start), uint32(len(s.arena))})
+					return
+				}
+				s.arena = s.arena[:start]
+			}
+		}
+		extra = appendExtra(extra, string(key), string(raw))
+	})
+	row.firstExtra = uint32(len(s.arena))
+	if extra != nil {
+		s.arena = append(append(s.arena, 1), extra...) // jsonb's version, then text
+		s.arena = append(s.arena, '}')
+	}
+	row.lastExtra = uint32(len(s.arena))
+	return scan.Err()
+}
+
+func microsOrNull(t time.Time) int64 {
+	if t.IsZero() {
+		return nullInt
+	}
+	return postgresMicros(t)
+}
+
+func (s *rowSet) extra(row *recordRow) []byte {
+	if row.firstExtra == row.lastExtra {
+		return nil
+	}
+	return s.arena[row.firstExtra:row.lastExtra]
+}

@@ -1,0 +1,141 @@
+package sink
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/nats-io/nats.go/jetstream"
+	"golang.org/x/sync/errgroup"
+)
+
+// session attaches to the log and applies it until ctx ends or something fails that only starting over repairs.
+func (s *Sink) session(ctx context.Context) error {
+	a, consumer, info, err := s.attach(ctx)
+	if err != nil {
+		return err
+	}
+	iterator, err := consumer.Messages(jetstream.PullMaxBytes(pullBytes))
+	if err != nil {
+		return fmt.Errorf("read consumer %s: %w", s.cfg.Consumer, err)
+	}
+	c := &collector{
+		cfg: s.cfg, consumer: consumer, iterator: iterator, stats: &s.stats,
+		alone: true, next: info.Delivered.Consumer + 1, high: info.Delivered.Stream,
+	}
+	return s.pipeline(ctx, a, c)
+}
+
+// pipeline collects a batch, prepares the one before and commits the one before that, all at the same time. When ctx
+// ends, collecting stops at once; what was collected is still committed and acknowledged, for stopTimeout at most.
+func (s *Sink) pipeline(ctx context.Context, a *Applier, c *collector) error {
+	working, abort := context.WithCancel(context.WithoutCancel(ctx))
+	defer abort()
+	collecting, stop := context.WithCancel(ctx)
+	defer stop()
+	defer context.AfterFunc(ctx, func() {
+		timer := time.AfterFunc(stopTimeout, abort)
+		context.AfterFunc(working, func() { timer.Stop() })
+	})()
+
+	collected, prepared := make(chan *work), make(chan *work)
+	var g errgroup.Group
+	g.Go(func() error {
+		defer close(collected)
+		return c.run(collecting, collected)
+	})
+	g.Go(func() error {
+		defer close(prepared)
+		defer stop()
+		for w := range collected {
+			err := s.persist(ctx, working, w, func() (err error) {
+				w.prepared, err = a.prepare(working, w.messages, w.position)
+				return err
+			})
+			if err != nil {
+				drainWork(collected, stop)
+				return err
+			}
+			select {
+			case prepared <- w:
+			case <-working.Done():
+				drainWork(collected, stop)
+				return working.Err()
+			}
+		}
+		return nil
+	})
+	g.Go(func() error {
+		for w := range prepared {
+			if err := s.finish(ctx, working, a, c, w); err != nil {
+				stop()
+				abort()
+				drainWork(prepared, stop)
+				return err
+			}
+		}
+		return nil
+	})
+	return g.Wait()
+}
+
+// drainWork lets the stage before end.
+func drainWork(in <-chan *work, stop func()) {
+	stop()
+	for range in { //nolint:revive // nothing to do with it: the messages come again
+	}
+}
+
+// finish commits a batch and acknowledges it.
+func (s *Sink) finish(ctx, working context.Context, a *Applier, c *collector, w *work) error {
+	if w.position == 0 && c.consumer != nil {
+		// Not alone on the consumer: what all have acknowledged is certain.
+		if info, err := c.consumer.Info(working); err == nil {
+			w.prepared.position = info.AckFloor.Stream
+		}
+	}
+	start := time.Now()
+	if err := s.persist(ctx, working, w, func() error { return a.commit(working, w.prepared) }); err != nil {
+		return err
+	}
+	s.stats.committed(len(w.messages), w.prepared.position, time.Since(start))
+	for _, m := range w.acks {
+		// A lost ack means a redelivery, which changes nothing.
+		_ = m.Ack()
+	}
+	return nil
+}
+
+// persist runs do until it succeeds, waiting longer and longer while Postgres is away. Nothing is pulled meanwhile: the
+// stages before wait too. It gives up on what waiting cannot help, and when the sink is stopping.
+func (s *Sink) persist(ctx, working context.Context, w *work, do func() error) error {
+	lastSign := time.Now()
+	for attempt := 0; ; attempt++ {
+		err := do()
+		if err == nil {
+			s.stats.setError(nil)
+			return nil
+		}
+		if f := classify(err); f != faultRetry && f != faultConnect && f != faultWait {
+			return err
+		}
+		if ctx.Err() != nil || working.Err() != nil {
+			return err
+		}
+		s.stats.setError(err)
+		if attempt == 0 || attempt%10 == 0 {
+			s.cfg.Logger.WarnContext(ctx, "postgres does not take the batch: trying again", "fault", classify(err).String(),
+				"attempt", attempt+1, "error", err)
+		}
+		if !pause(ctx, backoff(attempt)) {
+			return errors.Join(ctx.Err(), err)
+		}
+		if time.Since(lastSign) > ackWait/3 {
+			lastSign = time.Now()
+			for _, m := range w.acks {
+				_ = m.InProgress() // a lost sign means a redelivery
+			}
+		}
+	}
+}
