@@ -84,12 +84,12 @@ func (b *breaker) allow() (done func(error), again <-chan struct{}) {
 	b.mu.Lock()
 	again = b.changed
 	b.mu.Unlock()
-	done, err := b.cb.Allow()
+	report, err := b.cb.Allow()
 	if err != nil {
 		return nil, again
 	}
 	return func(err error) {
-		done(err)
+		report(err)
 		if errors.Is(err, errExcluded) {
 			b.broadcast() // a probe that ended without a verdict leaves its place to another
 		}

@@ -27,14 +27,15 @@ type budget struct {
 	slots      []*slot // that still count somewhere, by time of grant
 	history    []grant // of the last three intervals
 	waiters    []*waiter
-	fastest    map[string]time.Duration // shortest time from sent to answered, by kind of request
-	grants     uint64                   // requests granted ever
-	foreign    uint64                   // requests of others noticed ever
+	latency    map[string]*latency // by kind of request
+	grants     uint64              // requests granted ever
+	neighbours neighbours          // that spend the same burst quota
 	inFlight   int
 	started    time.Time // first request granted
 	lastAged   time.Time // last time that age beat priority
 	lastSearch [PriorityWebhook + 1]time.Time
-	crowded    time.Time // last time that a search had to wait for the search quota
+	lastFull   [PriorityWebhook + 1]time.Time // last time that a request had to wait for the burst quota
+	crowded    time.Time                      // last time that a search had to wait for the search quota
 	parked     park
 	probing    bool // one request at a time, until one is answered
 	wake       *time.Timer
@@ -62,7 +63,7 @@ func newBudget(cfg Config, clock func() time.Time) *budget {
 		search:     newPace(cfg.SearchLimit, cfg.SearchInterval, 25, 200),
 		burstShare: cfg.BurstShare,
 		daily:      daily{share: cfg.Share, limit: cfg.DailyLimit, remaining: -1, zone: time.UTC, clock: clock},
-		fastest:    make(map[string]time.Duration),
+		latency:    make(map[string]*latency),
 	}
 	b.window.limit = b.ourBurst(cfg.BurstLimit)
 	return b
@@ -172,9 +173,10 @@ func (b *budget) verdict(w *waiter, aged bool, now time.Time) verdict {
 	}
 	held := b.held(now)
 	switch {
-	case now.Before(b.window.pausedUntil) || held >= b.window.limit:
+	case now.Before(b.window.pausedUntil) || held+b.neighboursExpected(now) >= b.window.limit:
+		b.lastFull[w.priority] = now
 		return blockedWindow
-	case !aged && held > 0 && held+1+b.reserve(w, now) > b.window.limit:
+	case !aged && held > 0 && held+1+b.neighboursExpected(now)+b.reserve(w, now) > b.window.limit:
 		return blockedReserve
 	}
 	return grantNow
@@ -210,7 +212,7 @@ func (b *budget) grant(w *waiter, now time.Time) {
 	b.inFlight++
 	b.daily.used++
 	b.daily.sinceHeader++
-	s := &slot{b: b, kind: w.kind, search: w.search, priority: w.priority, granted: now, held: b.held(now) + 1, number: b.grants + b.foreign}
+	s := &slot{b: b, kind: w.kind, search: w.search, priority: w.priority, granted: now, held: b.held(now) + 1, number: b.grants}
 	b.slots = append(b.slots, s)
 	b.history = append(b.history, grant{at: now, priority: w.priority, search: w.search})
 	if w.search {
@@ -272,6 +274,7 @@ func (b *budget) prune(now time.Time) {
 	}
 	b.daily.roll(now)
 	b.search.recover(now)
+	b.neighbours.forget(now, b.window.interval)
 	if !now.Before(b.parked.until) {
 		b.parked = park{}
 	}
@@ -285,6 +288,10 @@ func (b *budget) held(now time.Time) (n int) {
 		}
 	}
 	return n
+}
+
+func (b *budget) neighboursExpected(now time.Time) int {
+	return b.neighbours.expected(now, b.window.interval, b.window.limit)
 }
 
 func (b *budget) searchesHeld(now time.Time) (n int) {

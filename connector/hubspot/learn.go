@@ -34,10 +34,9 @@ func (l *searchLearning) refuted() {
 func (b *budget) compare(s *slot, counted int) {
 	now := time.Now()
 	// HubSpot counted when s arrived, after it was granted. At most what was held then and what was granted since can have
-	// counted; if there is more, others spend our quota, and hold it for up to one interval from now.
-	most := s.held + int(b.grants+b.foreign-s.number)
-	if counted > most && !s.search {
-		b.addForeign(counted-most, s.answered)
+	// counted; if there is more, others spend the quota too.
+	if most := s.held + int(b.grants-s.number); counted > most {
+		b.neighbours.note(counted-most, now)
 		b.learned.evidence = 0
 		return
 	}
@@ -45,7 +44,7 @@ func (b *budget) compare(s *slot, counted int) {
 	// At least those count that were answered before s was granted, but sent less than an interval before s was answered.
 	others, searches := 0, 0
 	for _, k := range b.slots {
-		if k == s || k.foreign || k.answered.IsZero() || k.answered.After(s.granted) || now.Sub(k.granted) >= b.window.interval {
+		if k == s || k.answered.IsZero() || k.answered.After(s.granted) || now.Sub(k.granted) >= b.window.interval {
 			continue
 		}
 		if k.search {

@@ -29,19 +29,18 @@ func newPace(limit int, interval, marginPart, slackPart time.Duration) pace {
 func (p *pace) effective() int { return max(1, p.limit-p.reduced) }
 
 // free returns when the slot of a request is free again, which was written to the network at written and answered at
-// answered, zero if it is not yet. fastest is the shortest time that any such request took from one to the other.
+// answered, zero if it is not yet. least is the least time that such a request takes from one to the other.
 //
-// The request arrived at HubSpot at some moment between the two. It took at least fastest from setting out to being answered, so
-// it arrived earlier than that before its answer, give or take what a request needs to get there at best; and the next
-// request needs that time as well. It also hardly took longer than margin to get there. The slack covers the error of
-// fastest.
-func (p *pace) free(written, answered time.Time, fastest time.Duration) time.Time {
+// The request arrived at HubSpot at some moment between the two. From there to the answer it took as long as the fastest such
+// request at least, so it did not arrive later than least before the answer, plus the time that a request needs to get
+// there at best; and that time the next request needs as well. It also hardly took longer than margin to get there.
+func (p *pace) free(written, answered time.Time, least time.Duration) time.Time {
 	if written.IsZero() && answered.IsZero() {
 		return time.Time{}
 	}
 	arrived := written.Add(p.margin)
 	if !answered.IsZero() {
-		if t := answered.Add(-fastest); written.IsZero() || t.Before(arrived) {
+		if t := answered.Add(-least); written.IsZero() || t.Before(arrived) {
 			arrived = t
 		}
 	}

@@ -1,6 +1,9 @@
 package hubspot
 
-import "time"
+import (
+	"slices"
+	"time"
+)
 
 // grant is a request sent, for the statistics of demand.
 type grant struct {
@@ -39,7 +42,15 @@ func (b *budget) reserveHigher(p Priority, now time.Time) int {
 			held++
 		}
 	}
-	return max(0, min(max(used[0], used[1], used[2]), b.window.limit/2)-held)
+	want := max(used[0], used[1], used[2])
+	switch hungry := b.lastFull[p+1:]; {
+	case want == 0:
+	case slices.ContainsFunc(hungry, func(t time.Time) bool { return !t.IsZero() && now.Sub(t) < 3*b.window.interval }):
+		want += want/2 + 3 // they would have used more, had there been room
+	case used[0] == want && used[1] == 0 && used[2] == 0, used[1] == want && used[0] == 0 && used[2] == 0, used[2] == want && used[0] == 0 && used[1] == 0:
+		want = 0 // a single burst, as at the start, is no lasting demand
+	}
+	return max(0, min(want, b.window.limit/2)-held)
 }
 
 // reserveSearch returns how many slots searches of priority p will want beside those they hold.

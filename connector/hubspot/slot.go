@@ -10,11 +10,10 @@ type slot struct {
 	b        *budget
 	kind     string
 	search   bool
-	foreign  bool // not ours: HubSpot counted requests that we did not send
 	priority Priority
 	granted  time.Time
 	held     int    // slots held when it was granted, itself included
-	number   uint64 // of requests granted or noticed before
+	number   uint64 // in the order of grants
 
 	written  time.Time // when the last byte of the request left
 	answered time.Time // when the first byte of the answer came, or the attempt ended without one
@@ -28,10 +27,10 @@ func (s *slot) windowFree() time.Time { return s.b.window.free(s.written, s.answ
 func (s *slot) searchFree() time.Time { return s.b.search.free(s.written, s.answered, s.latency()) }
 
 func (s *slot) latency() time.Duration {
-	if s.denied || s.foreign {
+	if s.denied {
 		return 0
 	}
-	return s.b.fastest[s.kind]
+	return s.b.latency[s.kind].least()
 }
 
 // sent reports that the whole request has been written to the network.
@@ -74,9 +73,10 @@ func (s *slot) finished(o outcome) {
 	if s.answered.IsZero() {
 		s.answered, s.denied = now, true
 	} else if took := s.answered.Sub(s.written); !s.denied && !s.written.IsZero() && took >= 0 {
-		if least, known := b.fastest[s.kind]; !known || took < least {
-			b.fastest[s.kind] = took
+		if b.latency[s.kind] == nil {
+			b.latency[s.kind] = new(latency)
 		}
+		b.latency[s.kind].observe(took)
 	}
 	if o.limits != nil {
 		b.learn(s, o.limits)
@@ -124,18 +124,11 @@ func (b *budget) punish(s *slot, o outcome, now time.Time) {
 		if o.retryIn > 0 {
 			b.window.pausedUntil = later(b.window.pausedUntil, now.Add(o.retryIn))
 		}
-		// The window is full, so what we do not hold, others do; for how long is unknown.
-		b.addForeign(b.window.limit-b.held(now), now)
+		// s had a slot by our count, so somebody else uses at least one more than expected; the window is full, so what we do
+		// not hold is theirs.
+		b.neighbours.note(max(b.neighboursExpected(now)+1, b.window.limit-b.held(now)), now)
 	case deniedDaily:
 		b.parkForDay(now, parkedDaily)
-	}
-}
-
-// addForeign takes n slots for requests that others sent.
-func (b *budget) addForeign(n int, now time.Time) {
-	for range n {
-		b.foreign++
-		b.slots = append(b.slots, &slot{b: b, foreign: true, granted: now, answered: now})
 	}
 }
 
