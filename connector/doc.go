@@ -1,2 +1,71 @@
 // Package connector turns a HubSpot portal into an ordered, replayable log on NATS JetStream.
+//
+// # How a change gets into the log
+//
+// HubSpot is read in several ways: whole (backfill), what changed (poll), and, given webhooks, what HubSpot says changed.
+// All of them bring pages of records, and all pages go through one function, objectLog.Append:
+//
+//	page of records ──▶ last event of each record, one batched read of the log
+//	                         │
+//	                         ├─ the same state, or an older one ........ dropped
+//	                         ├─ contradicts the log, may be stale ...... read again from HubSpot's primary store
+//	                         ▼
+//	     ┌─ one atomic batch ──────────────────────────────────────────────────┐
+//	     │ hubspot.7.contacts.101      if the subject's last message is 8810   │
+//	     │ hubspot.7.contacts.105      if it has none                          │
+//	     │ hubspot.7._cursor.contacts  if its last message is 9120             │
+//	     └─────────────────────────────────────────────────────────────────────┘
+//	                         │
+//	        stored ◀─────────┼────────▶ refused (10071), as a whole
+//	                         │               ├─ the cursor is where we left it: a record moved. Look again, retry
+//	    no answer: look      │               ├─ the cursor is the one we tried: the answer got lost. Stored
+//	    at the cursor ◀──────┘               └─ the cursor is someone else's: another source leads. ErrStandby
+//
+// The cursor says how far the source has read. As it travels in the batch of the page it accounts for, a crash at any
+// moment leaves the page and the cursor, or neither. The guards are in the server, so that nothing depends on clocks,
+// leases or on one source knowing of the other.
+//
+// # How a change is found
+//
+// The only feed that HubSpot has is its search index, which is late and out of order, shows at most 10,000 results, and
+// sorts by one key. A poll therefore asks for what was modified since a time and walks the answer by record id: nothing
+// that happens meanwhile can move a record past the walk.
+//
+//	            reach (15 min)          settle (60 s)    overlap (10 s)
+//	 ──────────┬────────────────────────┬───────────────┬─────────┬──▶ now
+//	 late pass ├────────────────────────────────────────────────────┤   what the index shows far too late
+//	 deep pass                          ├───────────────────────────┤   from where the last one's certainty ended
+//	 fast pass                                          ├─────────┤   only if the others cost more than a request
+//	                                    ▲
+//	                             complete_through
+//
+// All passes go through Append, which drops what the log has: overlap costs quota, never duplicates. After a deep pass
+// everything modified up to the settle time before its start is in the log, and the cursor's complete_through, the
+// watermark, says so. It is zero until the first full read is done.
+//
+// # Promises
+//
+//   - a page and its cursor are in the log together or not at all
+//     (TestPageAndCursorAreInTheLogTogetherOrNotAtAll, TestKillNineLeavesNoPartialPageAndNoDuplicate)
+//   - two sources at once never publish a page twice (TestTwoSourcesRacingNeverPublishAPageTwice)
+//   - a lost acknowledgement or an outage of NATS doubles and loses nothing
+//     (TestLostAcknowledgementDoublesNothing, TestAppendWaitsWhileNATSIsAway)
+//   - overlapping polls make no duplicate events (TestOverlappingPollsMakeNoDuplicateEvents)
+//   - an older state never overwrites a newer one (TestOlderStateNeverOverwrites)
+//   - stale search results are not believed (TestDoubtfulRecordsAreReadAgainBeforeTheyArePublished)
+//   - cleared values are in changed, with their previous ones (TestClearedValuesAreChangedWithTheirPreviousOnes)
+//   - nobody is sent a welcome mail for a record that was there before (TestRecordsOlderThanTheHistoryAreSnapshots)
+//   - a malformed or oversized record does not stop the others
+//     (TestMalformedAndOversizedRecordsBecomeDeadLettersOnceAndTheRestFlows)
+//   - the watermark never claims what was not read (TestWatermarkNeverClaimsAGap)
+//   - index lag, bulk changes in one millisecond and changes while paging lose nothing
+//     (TestIndexLagLosesNothingBeforeTheWatermark, TestTwelveThousandChangesInOneMillisecondAreAllFound,
+//     TestChangesWhilePagingLoseNothing)
+//   - a cycle without changes costs one request per object type, one with a hundred at most two, an idle portal under a
+//     fifth of the smallest daily quota (TestAQuietCycleCostsOneRequest, TestIdlePortalStaysWithinAFifthOfTheQuota)
+//   - values of a new property reach the log though no record changed (TestNewPropertyIsReadForAllRecords)
+//   - an object type that the token may not read does not stop the others (TestForbiddenObjectDoesNotStopTheOthers)
+//   - a refused token stops all calls (TestRefusedTokenStopsTheSource)
+//   - a standby takes over when the leader is gone (TestStandbyTakesOver)
+//   - everything stops within a bound when the context ends (TestRunStopsWithItsContext)
 package connector

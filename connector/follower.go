@@ -26,6 +26,7 @@ type follower struct {
 	// What polls know beyond the cursor, for the goroutine that polls.
 	covered  coverage
 	lastDeep passStats
+	lastLate passStats
 	lastPass time.Time // when the last pass, deep or fast, began
 	movedAt  time.Time // when the cursor was last moved
 	summary  runSummary
@@ -73,7 +74,7 @@ func (f *follower) follow(ctx context.Context) error {
 
 // work prepares, asks for a full read if none was finished, and polls. It returns when something fails.
 func (f *follower) work(ctx context.Context) error {
-	f.covered, f.lastDeep = coverage{}, passStats{} // someone else may have led meanwhile
+	f.covered, f.lastDeep, f.lastLate = coverage{}, passStats{}, passStats{} // someone else may have led meanwhile
 	if err := f.prepare(ctx); err != nil {
 		return err
 	}
@@ -138,7 +139,7 @@ func (f *follower) interval(last time.Duration, news int64) time.Duration {
 // syncOnce reads what changed since the last time and records it as a run.
 func (f *follower) syncOnce(ctx context.Context) error {
 	from := f.client.Now()
-	f.covered, f.movedAt = coverage{}, time.Time{}
+	f.covered, f.lastLate, f.movedAt = coverage{}, passStats{}, time.Time{}
 	stats, err := f.deep(ctx)
 	if err != nil {
 		return err

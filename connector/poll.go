@@ -22,17 +22,23 @@ type passStats struct {
 const (
 	// moveEvery is how often the cursor is written while nothing changes: often enough that a standby sees us live.
 	moveEvery = 10 * time.Second
-	// deepEvery is how often a deep pass is due that costs more than one request.
+	// deepEvery and lateEvery are how often a deep and a late pass are due that cost more than one request.
 	deepEvery = 30 * time.Second
+	lateEvery = 5 * time.Minute
 )
 
+// due says whether a pass that cost more than one request last time is due again. A long one must leave time for others.
+func (p passStats) due(now time.Time, every time.Duration, share time.Duration) bool {
+	return p.requests <= 1 || now.Sub(p.start) >= max(every, share*p.end.Sub(p.start))
+}
+
 // poll makes one pass over what changed and returns how many records were new to the log. A deep pass reaches back to
-// where the last one's certainty ended, and moves the watermark. As long as that costs one request, every pass is deep;
-// for a busy type fast ones, which reach back only a little, go between.
+// where the last one's certainty ended, and moves the watermark; a late one reaches further, for what the index shows
+// later than it should. As long as that costs one request, every pass is both. For a busy type fast passes, which reach
+// back only a little, go between.
 func (f *follower) poll(ctx context.Context) (news int64, err error) {
-	due := max(deepEvery, 3*f.lastDeep.end.Sub(f.lastDeep.start)) // a long pass must not leave time for nothing else
 	pass := f.deep
-	if f.lastDeep.requests > 1 && f.client.Now().Sub(f.lastDeep.start) < due {
+	if !f.lastDeep.due(f.client.Now(), deepEvery, 3) {
 		pass = f.fast
 	}
 	stats, err := pass(ctx)
@@ -41,15 +47,25 @@ func (f *follower) poll(ctx context.Context) (news int64, err error) {
 
 // deep reads everything that changed since the coverage ends, and extends it.
 func (f *follower) deep(ctx context.Context) (passStats, error) {
-	settle := f.source.cfg.Settle
-	since := f.covered.next(f.log.Cursor(), f.client.Now(), settle)
+	now, cfg := f.client.Now(), f.source.cfg
+	since := f.covered.next(f.log.Cursor(), now, cfg.Settle, cfg.Reach)
+	late := f.lastLate.due(now, lateEvery, 10)
+	if late {
+		since = earlier(since, now.Add(-cfg.Reach))
+	}
 	stats, err := f.pass(ctx, f.changedSince(since), true, func(c *schemas.Cursor, start time.Time) {
-		c.CompleteThrough = f.covered.extend(since, start, settle).watermark(*c, settle)
+		c.CompleteThrough = f.covered.extend(since, start, cfg.Settle).watermark(*c, cfg.Settle)
 	})
 	if err != nil {
 		return stats, err
 	}
-	f.covered, f.lastDeep = f.covered.extend(since, stats.start, settle), stats
+	f.covered = f.covered.extend(since, stats.start, cfg.Settle)
+	if late {
+		f.lastLate = stats
+	}
+	if !late || stats.requests == 1 {
+		f.lastDeep = stats
+	}
 	return stats, nil
 }
 
@@ -140,7 +156,8 @@ func (w *idWalk) request(o hubspot.Object, filter hubspot.Filter, properties []s
 // errPageLoop says that the walk does not get on. Trusting such pages would lose records or never end.
 var errPageLoop = errors.New("results are not in the order asked for")
 
-// step takes the next page. HubSpot's word for the last page is that it names no next one.
+// step takes the next page. The last one names no next page and holds all there is; a page that ends too early by one
+// sign or the other is no end.
 func (w *idWalk) step(p hubspot.SearchPage) error {
 	before := w.last
 	for _, r := range p.Records {
@@ -151,12 +168,14 @@ func (w *idWalk) step(p hubspot.SearchPage) error {
 		w.last = id
 		w.newest = later(w.newest, r.UpdatedAt)
 	}
-	w.done = p.Next == 0
-	w.offset = 0
-	if !w.done && w.last == before { // only malformed records
-		if w.offset = p.Next; w.offset >= 10_000 {
-			return fmt.Errorf("10,000 malformed records after id %d: %w", before, errPageLoop)
-		}
+	n := len(p.Records) + len(p.Rejected)
+	w.done = n == 0 || p.Next == 0 && w.offset+n >= p.Total
+	if w.last > before || w.done {
+		w.offset = 0
+		return nil
+	}
+	if w.offset += n; w.offset >= 10_000 { // only malformed records so far
+		return fmt.Errorf("10,000 malformed records after id %d: %w", before, errPageLoop)
 	}
 	return nil
 }

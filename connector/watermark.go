@@ -12,12 +12,25 @@ type coverage struct {
 	from, to time.Time
 }
 
-// next returns where the next deep pass begins: where the last one's certainty ended, or where the log says that this
-// was, or before the full read that is to be completed.
-func (v coverage) next(c schemas.Cursor, now time.Time, settle time.Duration) time.Time {
+// next returns where the next deep pass begins: where the last one's certainty ended, if it goes back as far as needed;
+// else where the log says that certainty ended, less what the index may show late, or before the full read that is to be
+// completed.
+func (v coverage) next(c schemas.Cursor, now time.Time, settle, reach time.Duration) time.Time {
+	from := needed(c, settle)
 	switch {
-	case !v.to.IsZero():
+	case !v.to.IsZero() && (from.IsZero() || !v.from.After(from)):
 		return v.to
+	case from.IsZero():
+		return now.Add(-settle)
+	case !c.CompleteThrough.IsZero():
+		return from.Add(-reach)
+	}
+	return from
+}
+
+// needed returns how far a coverage must go back to say something about the watermark; zero if nothing was read yet.
+func needed(c schemas.Cursor, settle time.Duration) time.Time {
+	switch {
 	case !c.CompleteThrough.IsZero():
 		return c.CompleteThrough
 	case !c.BackfilledAt.IsZero():
@@ -25,7 +38,7 @@ func (v coverage) next(c schemas.Cursor, now time.Time, settle time.Duration) ti
 	case c.Backfill != nil:
 		return c.Backfill.StartedAt.Add(-settle)
 	}
-	return now.Add(-settle)
+	return time.Time{}
 }
 
 // extend notes a deep pass that read everything the index had at start from since on. A change is in the index within the
@@ -41,14 +54,7 @@ func (v coverage) extend(since, start time.Time, settle time.Duration) coverage 
 // watermark returns the CompleteThrough that the coverage proves on top of what the cursor says: none before the first
 // full read is done, for that brings what is older than the coverage.
 func (v coverage) watermark(c schemas.Cursor, settle time.Duration) time.Time {
-	reach := c.CompleteThrough
-	if reach.IsZero() {
-		if c.BackfilledAt.IsZero() {
-			return time.Time{}
-		}
-		reach = c.BackfilledAt.Add(-settle)
-	}
-	if v.from.IsZero() || v.from.After(reach) {
+	if c.BackfilledAt.IsZero() || v.from.IsZero() || v.from.After(needed(c, settle)) {
 		return c.CompleteThrough
 	}
 	return later(c.CompleteThrough, v.to)
