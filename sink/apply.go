@@ -10,7 +10,6 @@ import (
 	"sync/atomic"
 	"time"
 
-	"github.com/jackc/pgx/v5/pgconn"
 	"github.com/jackc/pgx/v5/pgxpool"
 )
 
@@ -196,111 +195,6 @@ func (a *Applier) tryCommit(ctx context.Context, s *segment, high, position uint
 		}
 		return err
 	}
-}
-
-// write sends a segment in one message: begin, locks, rows, everything else, position. It commits when the answer shows
-// that the tables are what the rows were built for, and the database the one it was.
-func (a *Applier) write(ctx context.Context, s *segment, high, position uint64) error {
-	var sets []*rowSet
-	offered := 0
-	for _, g := range s.groups {
-		offered += g.offered
-		if g.set != nil && len(g.set.rows) > 0 {
-			sets = append(sets, g.set)
-		}
-	}
-	if len(sets) == 0 && s.onlyKnown() {
-		a.count(s, int64(offered), 0)
-		return a.movePosition(ctx, high, position)
-	}
-	request := &pgconn.Batch{}
-	checks, first := len(sets) > 0, 1
-	if checks {
-		first = a.queueLocks(request, sets)
-	} else {
-		request.ExecParams("begin", nil, nil, nil, nil)
-	}
-	for _, set := range sets {
-		set.queueUpsert(request, a.schema)
-	}
-	a.queueControl(request, s)
-	a.positionParams(high, position).queue(request, positionSQL(a.schema))
-
-	conn, err := a.pool.Acquire(ctx)
-	if err != nil {
-		return fmt.Errorf("connect to postgres: %w", err)
-	}
-	defer conn.Release() // closes the connection if a transaction is still open
-	results, err := conn.Conn().PgConn().ExecBatch(ctx, request).ReadAll()
-	if err == nil {
-		err = verify(results, sets, checks)
-	}
-	if err != nil {
-		if !conn.Conn().PgConn().IsClosed() {
-			_, _ = conn.Conn().PgConn().Exec(ctx, "rollback").ReadAll()
-		}
-		return fmt.Errorf("write rows: %w", err)
-	}
-	if _, err := conn.Conn().PgConn().Exec(ctx, "commit").ReadAll(); err != nil {
-		return fmt.Errorf("commit: %w", err)
-	}
-	written := int64(0)
-	for i := range sets {
-		written += results[first+i].CommandTag.RowsAffected()
-	}
-	a.count(s, int64(offered), written)
-	return nil
-}
-
-// movePosition writes the position alone, which is a transaction of its own.
-func (a *Applier) movePosition(ctx context.Context, high, position uint64) error {
-	conn, err := a.pool.Acquire(ctx)
-	if err != nil {
-		return fmt.Errorf("connect to postgres: %w", err)
-	}
-	defer conn.Release()
-	request := &pgconn.Batch{}
-	a.positionParams(high, position).queue(request, positionSQL(a.schema))
-	results, err := conn.Conn().PgConn().ExecBatch(ctx, request).ReadAll()
-	if err != nil {
-		return fmt.Errorf("write position: %w", err)
-	}
-	return verify(results, nil, false)
-}
-
-// queueLocks begins the transaction, holds off changes of the tables until it ends, and asks for their generations.
-// It returns how many statements that took.
-func (a *Applier) queueLocks(request *pgconn.Batch, sets []*rowSet) int {
-	objects := make([]string, len(sets))
-	for i, set := range sets {
-		objects[i] = set.table.object
-	}
-	request.ExecParams("begin", nil, nil, nil, nil)
-	request.ExecParams(`select set_config('statement_timeout', '60s', true), set_config('lock_timeout', '10s', true)`, nil, nil, nil, nil)
-	(&params{}).text(a.schema).texts(objects).queue(request,
-		`select pg_advisory_xact_lock_shared(hashtextextended('hubtail ' || $1 || '.' || o, 0)) from unnest($2) o`)
-	(&params{}).texts(objects).queue(request, `select object, generation::text from `+quote(a.schema, "objects")+` where object = any($1)`)
-	return 4
-}
-
-// verify checks the answers: the generations, which are the fourth, and the position, which is the last.
-func verify(results []*pgconn.Result, sets []*rowSet, checks bool) error {
-	if results[len(results)-1].CommandTag.RowsAffected() != 1 {
-		return ErrMoved
-	}
-	if !checks {
-		return nil
-	}
-	generations := make(map[string]string, len(sets))
-	for _, row := range results[3].Rows {
-		generations[string(row[0])] = string(row[1])
-	}
-	for _, set := range sets {
-		if generations[set.table.object] != fmt.Sprint(set.table.generation) {
-			return errStale
-		}
-	}
-	return nil
 }
 
 // count adds to the totals, and decides whether looking before decoding pays: not while everything is new.

@@ -4,10 +4,12 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 	"time"
 
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgconn"
+	"github.com/jackc/pgx/v5/pgxpool"
 )
 
 // ErrMoved says that the database is not the one this sink wrote to before: it was restored or failed over to a replica
@@ -28,16 +30,34 @@ type position struct {
 	high    uint64 // the newest that is in the tables
 }
 
-// positionSQL moves the position forward. It writes no row, and the transaction is then given up, if the database has
-// not seen what this sink committed before ($7), or belongs to another stream or portal.
+// positionSQL moves the position forward. It fails, and with it the transaction, if the database has not seen what this
+// sink committed before ($7), or belongs to another stream or portal: see ownError.
 func positionSQL(schema string) string {
 	t := quote(schema, "positions")
-	return `insert into ` + t + ` as p (stream, consumer, stream_created, portal, seq, high)
+	return `with moved as (insert into ` + t + ` as p (stream, consumer, stream_created, portal, seq, high)
 select $1, $2, $3, $4, $5, $6
 where $7 = 0 or exists (select from ` + t + ` where stream = $1 and consumer = $2 and high >= $7)
 on conflict (stream, consumer) do update set seq = greatest(p.seq, excluded.seq), high = greatest(p.high, excluded.high),
 portal = coalesce(p.portal, excluded.portal), updated_at = now()
-where p.high >= $7 and p.stream_created = excluded.stream_created and coalesce(p.portal = excluded.portal, true)`
+where p.high >= $7 and p.stream_created = excluded.stream_created and coalesce(p.portal = excluded.portal, true)
+returning 1)
+select case when count(*) = 1 then 0 else ('hubtail: moved ' || count(*))::integer end from moved`
+}
+
+// ownError recognises the failures that statements of ours bring about on purpose, as casts of a text that says which:
+// so a whole transaction, checks and commit included, travels in one message and stops by itself where a check fails.
+func ownError(err error) error {
+	var pgErr *pgconn.PgError
+	if !errors.As(err, &pgErr) || pgErr.Code != "22P02" {
+		return err
+	}
+	switch {
+	case strings.Contains(pgErr.Message, "hubtail: moved"):
+		return ErrMoved
+	case strings.Contains(pgErr.Message, "hubtail: stale"):
+		return errStale
+	}
+	return err
 }
 
 func (a *Applier) positionParams(high, position uint64) *params {
@@ -46,18 +66,21 @@ func (a *Applier) positionParams(high, position uint64) *params {
 		int8(int64(position)).int8(int64(high)).int8(a.fence.Load())
 }
 
-// writePosition moves the position within a transaction of its own statements.
-func (a *Applier) writePosition(ctx context.Context, tx pgx.Tx, high, position uint64) error {
+// writePosition moves the position over a connection that may be in a transaction; else it is one of its own.
+func (a *Applier) writePosition(ctx context.Context, conn *pgconn.PgConn, high, position uint64) error {
 	batch := &pgconn.Batch{}
 	a.positionParams(high, position).queue(batch, positionSQL(a.schema))
-	results, err := tx.Conn().PgConn().ExecBatch(ctx, batch).ReadAll()
-	if err != nil {
-		return fmt.Errorf("write position: %w", err)
-	}
-	if results[0].CommandTag.RowsAffected() != 1 {
-		return ErrMoved
+	if _, err := conn.ExecBatch(ctx, batch).ReadAll(); err != nil {
+		return fmt.Errorf("write position: %w", ownError(err))
 	}
 	return nil
+}
+
+// movePosition moves the position alone.
+func (a *Applier) movePosition(ctx context.Context, high, position uint64) error {
+	return a.pool.AcquireFunc(ctx, func(conn *pgxpool.Conn) error {
+		return a.writePosition(ctx, conn.Conn().PgConn(), high, position)
+	})
 }
 
 // readPosition reads where the tables are, all zero if nothing was ever applied. A position of another consumer of the

@@ -185,7 +185,7 @@ func (a *Applier) applyDefinitions(ctx context.Context, d *schemas.PropertyDefin
 				return err
 			}
 		}
-		return a.writePosition(ctx, tx, seq, position)
+		return a.writePosition(ctx, tx.Conn().PgConn(), seq, position)
 	})
 }
 

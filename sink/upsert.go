@@ -116,13 +116,22 @@ on conflict (id) do update set %s_synced_at = now()
 where t._seq < excluded._seq`, quote(schema, t.name), names.String(), params.String(), sets.String())
 }
 
+// needed returns which of the table's columns have a value in some row.
+func (s *rowSet) needed() []bool {
+	needed := make([]bool, len(s.table.columns))
+	for i := range s.rows {
+		for _, c := range s.rowCells(&s.rows[i]) {
+			needed[c.column] = true
+		}
+	}
+	return needed
+}
+
+func (s *rowSet) rowCells(row *recordRow) []cell { return s.cells[row.firstCell:row.lastCell] }
+
 // queueUpsert adds the statement for all rows of the set to a batch.
 func (s *rowSet) queueUpsert(batch *pgconn.Batch, schema string) {
-	needed := make([]bool, len(s.table.columns))
-	for i := range s.cells {
-		needed[s.cells[i].column] = true
-	}
-	stmt := s.table.statement(schema, needed)
+	stmt := s.table.statement(schema, s.needed())
 	p := &params{
 		values: make([][]byte, 0, len(systemColumns)+len(stmt.columns)),
 		oids:   make([]uint32, 0, len(systemColumns)+len(stmt.columns)),
@@ -171,10 +180,12 @@ func (s *rowSet) appendSystem(b []byte, row *recordRow, column int) []byte {
 func (s *rowSet) propertyArrays(p *params, stmt *upsertStatement) {
 	sizes := make([]int, len(stmt.columns))
 	total := 0
-	for _, c := range s.cells {
-		n := int(c.end - c.start)
-		sizes[stmt.position[c.column]] += n
-		total += n
+	for i := range s.rows {
+		for _, c := range s.rowCells(&s.rows[i]) {
+			n := int(c.end - c.start)
+			sizes[stmt.position[c.column]] += n
+			total += n
+		}
 	}
 	head := 20 + 4*len(s.rows)
 	memory := make([]byte, 0, total+head*len(stmt.columns))
@@ -186,8 +197,7 @@ func (s *rowSet) propertyArrays(p *params, stmt *upsertStatement) {
 		memory = memory[:end]
 	}
 	for r := range s.rows {
-		row := &s.rows[r]
-		for _, c := range s.cells[row.firstCell:row.lastCell] {
+		for _, c := range s.rowCells(&s.rows[r]) {
 			i := stmt.position[c.column]
 			arrays[i] = appendBytes(appendNulls(arrays[i], r-int(filled[i])), s.arena[c.start:c.end:c.end])
 			filled[i] = int32(r + 1)
