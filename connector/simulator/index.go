@@ -1,0 +1,110 @@
+package simulator
+
+import (
+	"container/heap"
+	"time"
+)
+
+// index is what search sees of an object type: an older state that catches up change by change, each after its own lag.
+type index struct {
+	byID, byModified, byCreated ordered
+
+	// older holds the indexed version of the records whose newest version is not indexed yet; nil = not in the index.
+	older map[int64]*record
+}
+
+// indexing is a change on its way into the index.
+type indexing struct {
+	due   int64 // epoch ms
+	table *table
+	r     *record
+}
+
+// indexQueue is a heap of changes by due time.
+type indexQueue []indexing
+
+func (q indexQueue) Len() int           { return len(q) }
+func (q indexQueue) Less(i, j int) bool { return q[i].due < q[j].due }
+func (q indexQueue) Swap(i, j int)      { q[i], q[j] = q[j], q[i] }
+func (q *indexQueue) Push(x any)        { *q = append(*q, x.(indexing)) }
+func (q *indexQueue) Pop() any {
+	last := (*q)[len(*q)-1]
+	*q = (*q)[:len(*q)-1]
+	return last
+}
+
+// changed notes that r replaced before. Archived records leave the index at once (unless configured otherwise), other
+// changes reach it after a lag.
+func (x *index) changed(t *table, r, before *record) {
+	lag := t.portal.opts.IndexLag
+	if _, pending := x.older[r.id]; !pending {
+		if before != nil && before.live() {
+			x.older[r.id] = before
+		} else {
+			x.older[r.id] = nil
+		}
+	}
+	if lag.Off || (!r.live() && !lag.Archives) || r.purged {
+		x.apply(t, r)
+		return
+	}
+	heap.Push(&t.portal.queue, indexing{t.portal.nowMS() + t.portal.lag().Milliseconds(), t, r})
+}
+
+// apply makes r the indexed version, unless a newer one is indexed already.
+func (x *index) apply(t *table, r *record) {
+	older, pending := x.older[r.id]
+	if !pending || (older != nil && older.version >= r.version) {
+		return
+	}
+	newest := t.changed[r.id]
+	if !newest.live() && newest.version > r.version && !t.portal.opts.IndexLag.Archives {
+		return
+	}
+	if older != nil {
+		x.byID.remove(entry{r.id, r.id})
+		x.byModified.remove(entry{older.modified, r.id})
+		x.byCreated.remove(entry{older.created, r.id})
+	}
+	if r.live() {
+		x.byID.add(entry{r.id, r.id})
+		x.byModified.add(entry{r.modified, r.id})
+		x.byCreated.add(entry{r.created, r.id})
+	}
+	switch {
+	case newest == r:
+		delete(x.older, r.id)
+	case r.live():
+		x.older[r.id] = r
+	default:
+		x.older[r.id] = nil
+	}
+}
+
+// indexed returns the version of a record that the index knows.
+func (x *index) indexed(t *table, id int64) (record, bool) {
+	if r, ok := x.older[id]; ok {
+		if r == nil {
+			return record{}, false
+		}
+		return *r, true
+	}
+	return t.load(id)
+}
+
+// lag draws how long a change takes to reach the index.
+func (p *portal) lag() time.Duration {
+	l := p.opts.IndexLag
+	if p.rng.Float64() < l.Tail {
+		return l.Max + time.Duration(p.rng.Float64()*p.rng.Float64()*float64(l.TailMax-l.Max))
+	}
+	return l.Min + time.Duration(p.rng.Float64()*float64(l.Max-l.Min))
+}
+
+// catchUp applies the changes whose lag is over at now; the caller holds the lock for writing.
+func (p *portal) catchUp(now int64) {
+	for len(p.queue) > 0 && p.queue[0].due <= now {
+		item := heap.Pop(&p.queue).(indexing)
+		item.table.index.apply(item.table, item.r)
+	}
+}
