@@ -29,7 +29,7 @@ func compactObject(dst, src []byte) (out []byte, read int, whole bool) {
 			return dst[:start], 0, false
 		}
 		end := closing(src, i+1)
-		if end < 0 || at(src, end+1) != ':' {
+		if end < 0 {
 			return dst[:start], 0, false
 		}
 		name := src[i+1 : end]
@@ -37,46 +37,64 @@ func compactObject(dst, src []byte) (out []byte, read int, whole bool) {
 			return dst[:start], 0, false
 		}
 		last = name
-		i = end + 2
-		value := at(src, i) == '"' && at(src, i+1) != '"'
-		switch {
-		case value:
-			if i = closing(src, i+1) + 1; i == 0 {
-				return dst[:start], 0, false
-			}
-		case at(src, i) == '"':
-			i += len(`""`)
-		case at(src, i) == 'n' && len(src)-i > len("null") && string(src[i:i+len("null")]) == "null":
-			i += len("null")
-		default:
+		var value bool
+		if value, i = compactValue(src, end); i < 0 {
 			return dst[:start], 0, false
 		}
 		if !value { // leave it out
-			dst = append(dst, src[run:begin]...)
-			run = i + 1
+			if run < begin {
+				dst = append(dst, src[run:begin]...)
+			}
+			run = i + len(",")
 		}
-		switch at(src, i) {
+		i++
+		switch at(src, i-1) {
 		case ',':
-			i++
+			continue
 		case '}':
-			i++
-			if !clean(src[:i]) {
-				return dst[:start], 0, false
-			}
-			if run == 0 {
-				return dst, i, true
-			}
-			if value {
-				return append(dst, src[run:i]...), i, false
-			}
-			if dst[len(dst)-1] == ',' {
-				dst = dst[:len(dst)-1]
-			}
-			return append(dst, '}'), i, false
 		default:
 			return dst[:start], 0, false
 		}
+		switch {
+		case !clean(src[:i]):
+			return dst[:start], 0, false
+		case run == 0:
+			return dst, i, true
+		case value:
+			return append(dst, src[run:i]...), i, false
+		case dst[len(dst)-1] == ',':
+			dst[len(dst)-1] = '}'
+			return dst, i, false
+		default:
+			return append(dst, '}'), i, false
+		}
 	}
+}
+
+// nullAhead is `":null,"`, which follows most names: eight bytes, compared as one number.
+const nullAhead = '"' | ':'<<8 | 'n'<<16 | 'u'<<24 | 'l'<<32 | 'l'<<40 | ','<<48 | '"'<<56
+
+// compactValue reads what follows a name, from its closing quote at src[end] on. It returns whether there is a value and
+// the index behind it, -1 for what compactObject does not read.
+func compactValue(src []byte, end int) (value bool, next int) {
+	if end+8 <= len(src) && binary.LittleEndian.Uint64(src[end:]) == nullAhead {
+		return false, end + len(`":null`)
+	}
+	i := end + len(`":`)
+	switch {
+	case at(src, end+1) != ':':
+		return false, -1
+	case at(src, i) == '"' && at(src, i+1) == '"':
+		return false, i + len(`""`)
+	case at(src, i) == '"':
+		if i = closing(src, i+1); i < 0 {
+			return false, -1
+		}
+		return true, i + len(`"`)
+	case len(src)-i > len("null") && string(src[i:i+len("null")]) == "null":
+		return false, i + len("null")
+	}
+	return false, -1
 }
 
 // at returns b[i], or 0 past the end.

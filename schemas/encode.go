@@ -8,20 +8,28 @@ func (e *Event) Encode() Message {
 	if e.Hash == "" {
 		e.Hash = ContentHash(e.Archived, e.MergedInto, e.Properties)
 	}
-	time := string(appendTime(make([]byte, 0, len(timeFormat)), e.UpdatedAt))
+	// The texts that have to be put together share one string.
+	text := e.appendCEID(make([]byte, 0, 256))
+	idEnd := len(text)
+	text = append(append(text, Root+"/"...), e.Portal...)
+	sourceEnd := len(text)
+	text = append(append(append(append(text, Root+"."...), e.Object...), '.'), e.Op...)
+	typeEnd := len(text)
+	text = appendTime(text, e.UpdatedAt)
+	timeEnd := len(text)
+	text = Subject{Kind: KindRecord, Portal: e.Portal, Object: e.Object, ID: e.ID}.appendTo(text)
+	all := string(text)
+	time := all[typeEnd:timeEnd]
+
 	values := [...]string{
-		headerValue(e.CEID()), "1.0", headerValue(Root + "/" + e.Portal),
-		headerValue(Root + "." + e.Object + "." + string(e.Op)), headerValue(e.ID), time, eventSchema, contentType, e.Hash, string(e.Origin),
+		headerValue(all[:idEnd]), "1.0", headerValue(all[idEnd:sourceEnd]), headerValue(all[sourceEnd:typeEnd]),
+		headerValue(e.ID), time, eventSchema, contentType, e.Hash, string(e.Origin),
 	}
-	h := make(map[string][]string, len(values))
+	header := make(map[string][]string, len(values))
 	for i, name := range eventHeaders {
-		h[name] = values[i : i+1 : i+1] // one array for all values
+		header[name] = values[i : i+1 : i+1]
 	}
-	return Message{
-		Subject: RecordSubject(e.Portal, e.Object, e.ID),
-		Header:  h,
-		Data:    e.appendBody(make([]byte, 0, e.sizeHint()), time),
-	}
+	return Message{Subject: all[timeEnd:], Header: header, Data: e.appendBody(make([]byte, 0, e.sizeHint()), time)}
 }
 
 // eventHeaders are the headers of an event, in the order in which Encode lists their values.
@@ -33,11 +41,14 @@ var eventHeaders = [...]string{
 // CEID returns the event's CloudEvents id, `<object>:<id>:<updatedAt ms>:<hash>`: the same for the same state, however
 // often it is read. Hash must be set.
 func (e *Event) CEID() string {
-	b := make([]byte, 0, len(e.Object)+len(e.ID)+len(e.Hash)+22)
+	return string(e.appendCEID(make([]byte, 0, 128)))
+}
+
+func (e *Event) appendCEID(b []byte) []byte {
 	b = append(append(b, e.Object...), ':')
 	b = append(append(b, e.ID...), ':')
 	b = strconv.AppendInt(b, e.UpdatedAt.UnixMilli(), 10)
-	return string(append(append(b, ':'), e.Hash...))
+	return append(append(b, ':'), e.Hash...)
 }
 
 func (e *Event) sizeHint() int {

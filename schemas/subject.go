@@ -34,8 +34,9 @@ type Subject struct {
 }
 
 // String returns the subject as NATS knows it, every token encoded by EncodeToken.
-func (s Subject) String() string {
-	b := make([]byte, 0, 64)
+func (s Subject) String() string { return string(s.appendTo(make([]byte, 0, 64))) }
+
+func (s Subject) appendTo(b []byte) []byte {
 	b = append(b, Root...)
 	b = appendToken(append(b, '.'), s.Portal)
 	if s.Kind != KindRecord {
@@ -45,7 +46,7 @@ func (s Subject) String() string {
 	for _, field := range fields[:tokens(s.Kind)] {
 		b = appendToken(append(b, '.'), field)
 	}
-	return string(b)
+	return b
 }
 
 // RecordSubject returns the subject of a record's change events.
