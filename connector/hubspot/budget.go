@@ -28,7 +28,8 @@ type budget struct {
 	history    []grant // of the last three intervals
 	waiters    []*waiter
 	latency    map[string]*latency // by kind of request
-	grants     uint64              // requests granted ever
+	grants     int                 // requests granted ever
+	listGrants int                 // of these, other than searches
 	neighbours neighbours          // that spend the same burst quota
 	inFlight   int
 	started    time.Time // first request granted
@@ -209,11 +210,15 @@ func (b *budget) grant(w *waiter, now time.Time) {
 		b.started = now
 	}
 	b.grants++
+	if !w.search {
+		b.listGrants++
+	}
 	b.inFlight++
 	b.daily.used++
 	b.daily.sinceHeader++
-	s := &slot{b: b, kind: w.kind, search: w.search, priority: w.priority, granted: now, held: b.held(now) + 1, number: b.grants}
+	s := &slot{b: b, kind: w.kind, search: w.search, priority: w.priority, granted: now}
 	b.slots = append(b.slots, s)
+	s.before = b.spent(now)
 	b.history = append(b.history, grant{at: now, priority: w.priority, search: w.search})
 	if w.search {
 		b.lastSearch[w.priority] = now

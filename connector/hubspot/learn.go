@@ -17,7 +17,7 @@ func (s searchState) String() string { return [...]string{"assumed", "yes", "no"
 // OAuth apps, and nothing for private apps. They are taken to count until the Remaining header shows that they do not.
 type searchLearning struct {
 	state    searchState
-	evidence int // answers in a row which show that searches do not count
+	evidence int // answers which show that searches do not count
 	refusals int // times that this turned out wrong
 }
 
@@ -30,16 +30,35 @@ func (l *searchLearning) refuted() {
 	l.evidence = 0
 }
 
+// spent is what had been spent at some moment.
+type spent struct {
+	held, lists        int // slots taken: all that count, and those of requests other than searches
+	grants, listGrants int // ever
+}
+
+func (b *budget) spent(now time.Time) spent {
+	p := spent{held: b.held(now), grants: b.grants, listGrants: b.listGrants}
+	for _, s := range b.slots {
+		if !s.search {
+			p.lists++
+		}
+	}
+	return p
+}
+
 // compare compares the requests that HubSpot counted in the window, according to its answer to s, with those that we know of.
 func (b *budget) compare(s *slot, counted int) {
 	now := time.Now()
 	// HubSpot counted when s arrived, after it was granted. At most what was held then and what was granted since can have
 	// counted; if there is more, others spend the quota too.
-	if most := s.held + int(b.grants-s.number); counted > most {
-		b.neighbours.note(counted-most, now)
-		b.learned.evidence = 0
-		return
+	most := s.before.lists + b.listGrants - s.before.listGrants
+	if counted > most {
+		b.learned.evidence = 0 // searches count, or neighbours
 	}
+	if b.countsInWindow(true) {
+		most = s.before.held + b.grants - s.before.grants
+	}
+	b.neighbours.note(counted-most, now)
 
 	// At least those count that were answered before s was granted, but sent less than an interval before s was answered.
 	others, searches := 0, 0
@@ -57,8 +76,7 @@ func (b *budget) compare(s *slot, counted int) {
 	case searches < 4: // too few to tell
 	case counted < others:
 		b.learned.evidence = 0 // the header does not even count what surely counts: it lags
-	case missing < max(3, (3*searches+3)/4):
-		b.learned.evidence = 0
+	case missing < max(3, (3*searches+3)/4): // no proof either way
 	default:
 		b.learned.evidence++
 		if b.learned.state != searchOutside && b.learned.evidence >= 5<<min(b.learned.refusals, 10) {

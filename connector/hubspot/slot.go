@@ -12,8 +12,7 @@ type slot struct {
 	search   bool
 	priority Priority
 	granted  time.Time
-	held     int    // slots held when it was granted, itself included
-	number   uint64 // in the order of grants
+	before   spent // when it was granted, itself included
 
 	written  time.Time // when the last byte of the request left
 	answered time.Time // when the first byte of the answer came, or the attempt ended without one
@@ -124,9 +123,9 @@ func (b *budget) punish(s *slot, o outcome, now time.Time) {
 		if o.retryIn > 0 {
 			b.window.pausedUntil = later(b.window.pausedUntil, now.Add(o.retryIn))
 		}
-		// s had a slot by our count, so somebody else uses at least one more than expected; the window is full, so what we do
-		// not hold is theirs.
-		b.neighbours.note(max(b.neighboursExpected(now)+1, b.window.limit-b.held(now)), now)
+		// s had a slot by our count, so somebody else uses more than expected: suppose a step more, the headers will tell. The
+		// window is full, so what we do not hold is theirs.
+		b.neighbours.note(max(b.neighboursExpected(now)+max(1, b.window.limit/20), b.window.limit-b.held(now)), now)
 	case deniedDaily:
 		b.parkForDay(now, parkedDaily)
 	}
