@@ -1,6 +1,7 @@
 package simulator
 
 import (
+	"sort"
 	"sync"
 	"time"
 )
@@ -17,21 +18,18 @@ type window struct {
 }
 
 func newWindow(limit int, interval time.Duration) *window {
-	return &window{limit: limit, interval: interval, log: make([]time.Time, 0, limit)}
+	return &window{limit: limit, interval: interval}
 }
 
-// used returns how many admissions the interval before now holds.
+// used returns how many admissions the interval before now holds. The log is in order of time.
 func (w *window) used(now time.Time) int {
-	n := 0
-	for i := range w.log {
-		// From the newest backwards.
-		at := w.log[(w.next-1-i+2*len(w.log))%len(w.log)]
-		if now.Sub(at) >= w.interval {
-			break
-		}
-		n++
+	oldest := 0
+	if len(w.log) == w.limit {
+		oldest = w.next
 	}
-	return n
+	return len(w.log) - sort.Search(len(w.log), func(i int) bool {
+		return now.Sub(w.log[(oldest+i)%len(w.log)]) < w.interval
+	})
 }
 
 // free says whether an arrival at now would be admitted.
