@@ -72,11 +72,14 @@ func readDefinitions(file, section, object string) []Property {
 	return list
 }
 
+const sources = "ORGANIC_SEARCH PAID_SEARCH EMAIL_MARKETING SOCIAL_MEDIA REFERRALS OTHER_CAMPAIGNS DIRECT_TRAFFIC OFFLINE PAID_SOCIAL"
+
 // knownOptions are the choices of enumerations that everyone knows; the others get numbered ones.
 var knownOptions = map[string]string{
 	"lifecyclestage": "subscriber lead marketingqualifiedlead salesqualifiedlead opportunity customer evangelist other",
 	"hs_lead_status": "NEW OPEN IN_PROGRESS OPEN_DEAL UNQUALIFIED ATTEMPTED_TO_CONTACT CONNECTED BAD_TIMING",
 	"dealtype":       "newbusiness existingbusiness", "hs_call_direction": "INBOUND OUTBOUND",
+	"hs_analytics_source": sources, "hs_latest_source": sources, "hs_analytics_latest_source": sources,
 	"hs_ticket_priority": "LOW MEDIUM HIGH URGENT", "hs_priority": "low medium high",
 }
 

@@ -26,7 +26,7 @@ func TestListIsAscendingByIDAndCompletes(t *testing.T) {
 	var ids []string
 	after := ""
 	for pages := 0; ; pages++ {
-		a := p.get("/crm/v3/objects/contacts?limit=100&after=" + after).want(t, 200)
+		a := p.get("/crm/v3/objects/contacts?limit=100&after="+after).want(t, 200)
 		if _, has := a.body["total"]; has {
 			t.Fatal("list has a total")
 		}
@@ -70,7 +70,7 @@ func TestListLimits(t *testing.T) {
 		t.Errorf("default limit %d, want 10", n)
 	}
 	for _, bad := range []string{"limit=101", "limit=0", "limit=-1", "limit=x", "limit=51&propertiesWithHistory=email", "after=abc", "archived=maybe"} {
-		p.get("/crm/v3/objects/contacts?" + bad).want(t, 400)
+		p.get("/crm/v3/objects/contacts?"+bad).want(t, 400)
 	}
 	p.get("/crm/v3/objects/contacts?limit=50&propertiesWithHistory=email").want(t, 200)
 }
@@ -138,12 +138,12 @@ func TestObjectTypesByEveryName(t *testing.T) {
 	t.Parallel()
 	p := open(t, simulator.Options{Contacts: 3, CustomObjects: []simulator.CustomObject{{Name: "car", Count: 4}, {Name: "contacts", Count: 2}}})
 	for _, name := range []string{"contacts", "contact", "0-1"} {
-		if n := len(p.get("/crm/v3/objects/" + name).want(t, 200).ids()); n != 3 {
+		if n := len(p.get("/crm/v3/objects/"+name).want(t, 200).ids()); n != 3 {
 			t.Errorf("%s: %d records", name, n)
 		}
 	}
 	for name, n := range map[string]int{"p_car": 4, "p4711_car": 4, "2-3400000": 4, "p_contacts": 2} {
-		if got := len(p.get("/crm/v3/objects/" + name).want(t, 200).ids()); got != n {
+		if got := len(p.get("/crm/v3/objects/"+name).want(t, 200).ids()); got != n {
 			t.Errorf("%s: %d records", name, got)
 		}
 	}

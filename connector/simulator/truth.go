@@ -104,9 +104,12 @@ func (s *snapshot) record(r *record) TruthRecord {
 	if r.purged {
 		return t
 	}
+	subject := s.table.subject(r)
+	var buf []byte
 	for _, p := range s.plan {
-		if v := s.table.value(r, p); v != "" {
-			t.Properties[p.Name] = v
+		value, ok := s.table.appendValue(buf[:0], r, &subject, p)
+		if buf = value; ok {
+			t.Properties[p.Name] = string(value)
 		}
 	}
 	return t
