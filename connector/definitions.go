@@ -63,7 +63,7 @@ func newNames(names []string, known *schemas.PropertyDefinitions) []string {
 
 // readProperty appends all records that have a value for the property.
 func (f *follower) readProperty(ctx context.Context, name string) error {
-	_, err := f.pass(ctx, hubspot.Filter{Property: name, Operator: "HAS_PROPERTY"}, false, nil)
+	_, err := f.pass(ctx, hubspot.Filter{Property: name, Operator: "HAS_PROPERTY"}, nil)
 	return err
 }
 

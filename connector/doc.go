@@ -31,13 +31,13 @@
 // sorts by one key. A poll therefore asks for what was modified since a time and walks the answer by record id: nothing
 // that happens meanwhile can move a record past the walk.
 //
-//	            reach (15 min)          settle (60 s)    overlap (10 s)
-//	 ──────────┬────────────────────────┬───────────────┬─────────┬──▶ now
-//	 late pass ├────────────────────────────────────────────────────┤   what the index shows far too late
-//	 deep pass                          ├───────────────────────────┤   from where the last one's certainty ended
-//	 fast pass                                          ├─────────┤   only if the others cost more than a request
-//	                                    ▲
-//	                             complete_through
+//	           reach (15 min)          settle (60 s)    overlap (10 s)
+//	──────────┬────────────────────────┬───────────────┬─────────┬──▶ now
+//	late pass ├────────────────────────────────────────────────────┤   what the index shows far too late
+//	deep pass                          ├───────────────────────────┤   from where the last one's certainty ended
+//	fast pass                                          ├─────────┤   only if the others cost more than a request
+//	                                   ▲
+//	                            complete_through
 //
 // All passes go through Append, which drops what the log has: overlap costs quota, never duplicates. After a deep pass
 // everything modified up to the settle time before its start is in the log, and the cursor's complete_through, the

@@ -53,7 +53,7 @@ func (f *follower) deep(ctx context.Context) (passStats, error) {
 	if late {
 		since = earlier(since, now.Add(-cfg.Reach))
 	}
-	stats, err := f.pass(ctx, f.changedSince(since), true, func(c *schemas.Cursor, start time.Time) {
+	stats, err := f.pass(ctx, f.changedSince(since), func(c *schemas.Cursor, start time.Time) {
 		c.CompleteThrough = f.covered.extend(since, start, cfg.Settle).watermark(*c, cfg.Settle)
 	})
 	if err != nil {
@@ -71,7 +71,7 @@ func (f *follower) deep(ctx context.Context) (passStats, error) {
 
 // fast reads what changed since shortly before the last pass began.
 func (f *follower) fast(ctx context.Context) (passStats, error) {
-	return f.pass(ctx, f.changedSince(f.lastPass.Add(-f.source.cfg.Overlap)), false, nil)
+	return f.pass(ctx, f.changedSince(f.lastPass.Add(-f.source.cfg.Overlap)), nil)
 }
 
 // changedSince selects the records modified at t or later. HubSpot rule: filter values are epoch milliseconds; a filter
@@ -88,11 +88,12 @@ const idProperty = "hs_object_id"
 // shift when a record leaves the results, and a time read from a page can be newer than the record's place in the index.)
 // A record that changes behind the walk is younger than the pass and the next one's business.
 //
-// complete moves the cursor together with the last page. Of a long pass, every so often a fast one goes between pages,
-// so that fresh changes need not wait for old ones.
-func (f *follower) pass(ctx context.Context, filter hubspot.Filter, long bool, complete func(*schemas.Cursor, time.Time)) (passStats, error) {
+// complete moves the cursor together with the last page. During a long pass the newest changes are looked at every so
+// often, so that fresh ones need not wait for old ones.
+func (f *follower) pass(ctx context.Context, filter hubspot.Filter, complete func(*schemas.Cursor, time.Time)) (passStats, error) {
 	stats := passStats{start: f.client.Now()}
 	f.lastPass = stats.start
+	lastPeek := stats.start
 	names := f.properties()
 	walk := idWalk{}
 	for {
@@ -114,14 +115,9 @@ func (f *follower) pass(ctx context.Context, filter hubspot.Filter, long bool, c
 				}
 			}
 		}
-		counts, err := f.log.Append(ctx, page{
-			Origin: schemas.OriginPoll, Records: found.Records, Rejected: found.Rejected, Asked: names, APICalls: 1,
-		}, advance)
-		if err != nil {
+		if err := f.append(ctx, found, names, advance, &stats); err != nil {
 			return stats, err
 		}
-		stats.counts = addCounts(stats.counts, counts)
-		f.summary.add(stats.start, counts)
 		if move {
 			f.movedAt = stats.start
 		}
@@ -129,12 +125,35 @@ func (f *follower) pass(ctx context.Context, filter hubspot.Filter, long bool, c
 			stats.end = f.client.Now()
 			return stats, nil
 		}
-		if long && f.client.Now().Sub(f.lastPass) >= f.source.cfg.PollInterval/3 {
-			if _, err := f.fast(ctx); err != nil {
+		if now := f.client.Now(); now.Sub(lastPeek) >= f.source.cfg.PollInterval/3 {
+			lastPeek = now
+			if err := f.peek(ctx, filter, names, &stats); err != nil {
 				return stats, err
 			}
 		}
 	}
+}
+
+// peek appends the newest of the records that the filter selects. It proves nothing and moves nothing.
+func (f *follower) peek(ctx context.Context, filter hubspot.Filter, names []string, stats *passStats) error {
+	found, err := f.client.Search(ctx, hubspot.SearchRequest{
+		Object: f.object, Filters: []hubspot.Filter{filter}, SortBy: f.object.ModifiedProperty, Descending: true, Properties: names,
+	})
+	if err != nil {
+		return fmt.Errorf("search newest %s: %w", f.object.Name, err)
+	}
+	stats.requests++
+	return f.append(ctx, found, names, nil, stats)
+}
+
+// append appends a page of search results and counts what was news.
+func (f *follower) append(ctx context.Context, found hubspot.SearchPage, names []string, advance func(*schemas.Cursor), stats *passStats) error {
+	counts, err := f.log.Append(ctx, page{
+		Origin: schemas.OriginPoll, Records: found.Records, Rejected: found.Rejected, Asked: names, APICalls: 1,
+	}, advance)
+	stats.counts = addCounts(stats.counts, counts)
+	f.summary.add(stats.start, counts)
+	return err
 }
 
 // idWalk goes through the results of a search, ascending by id.
