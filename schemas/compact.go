@@ -19,28 +19,18 @@ func compactObject(dst, src []byte) (out []byte, read int, whole bool) {
 		return dst, 0, false
 	}
 	if at(src, 1) == '}' {
-		return dst, 2, true
+		return dst, len("{}"), true
 	}
-	run := 0 // start of what was read and belongs to the output, but is not copied yet
+	i, run := 1, 0 // run is the start of what was read, has a value, and is not copied yet
 	var last []byte
-	for i := 1; ; {
+	var value bool
+	for {
+		var name []byte
 		begin := i
-		if at(src, i) != '"' {
-			return dst[:start], 0, false
-		}
-		end := closing(src, i+1)
-		if end < 0 {
-			return dst[:start], 0, false
-		}
-		name := src[i+1 : end]
-		if last != nil && bytes.Compare(last, name) >= 0 {
+		if name, value, i = compactMember(src, begin); i < 0 || last != nil && bytes.Compare(last, name) >= 0 {
 			return dst[:start], 0, false
 		}
 		last = name
-		var value bool
-		if value, i = compactValue(src, end); i < 0 {
-			return dst[:start], 0, false
-		}
 		if !value { // leave it out
 			if run < begin {
 				dst = append(dst, src[run:begin]...)
@@ -48,53 +38,58 @@ func compactObject(dst, src []byte) (out []byte, read int, whole bool) {
 			run = i + len(",")
 		}
 		i++
-		switch at(src, i-1) {
-		case ',':
-			continue
-		case '}':
-		default:
+		if end := at(src, i-1); end == '}' {
+			break
+		} else if end != ',' {
 			return dst[:start], 0, false
-		}
-		switch {
-		case !clean(src[:i]):
-			return dst[:start], 0, false
-		case run == 0:
-			return dst, i, true
-		case value:
-			return append(dst, src[run:i]...), i, false
-		case dst[len(dst)-1] == ',':
-			dst[len(dst)-1] = '}'
-			return dst, i, false
-		default:
-			return append(dst, '}'), i, false
 		}
 	}
+	switch {
+	case !clean(src[:i]):
+		return dst[:start], 0, false
+	case run == 0:
+		return dst, i, true
+	case value:
+		return append(dst, src[run:i]...), i, false
+	case dst[len(dst)-1] == ',':
+		dst[len(dst)-1] = '}'
+		return dst, i, false
+	}
+	return append(dst, '}'), i, false
 }
 
 // nullAhead is `":null,"`, which follows most names: eight bytes, compared as one number.
 const nullAhead = '"' | ':'<<8 | 'n'<<16 | 'u'<<24 | 'l'<<32 | 'l'<<40 | ','<<48 | '"'<<56
 
-// compactValue reads what follows a name, from its closing quote at src[end] on. It returns whether there is a value and
-// the index behind it, -1 for what compactObject does not read.
-func compactValue(src []byte, end int) (value bool, next int) {
+// compactMember reads the member that begins at src[i]. It returns its name, whether there is a value, and the index
+// behind it, -1 for what compactObject does not read.
+func compactMember(src []byte, i int) (name []byte, value bool, next int) {
+	if at(src, i) != '"' {
+		return nil, false, -1
+	}
+	end := closing(src, i+1)
+	if end < 0 {
+		return nil, false, -1
+	}
+	name = src[i+1 : end]
 	if end+8 <= len(src) && binary.LittleEndian.Uint64(src[end:]) == nullAhead {
-		return false, end + len(`":null`)
+		return name, false, end + len(`":null`)
 	}
-	i := end + len(`":`)
+	if at(src, end+1) != ':' {
+		return nil, false, -1
+	}
+	i = end + len(`":`)
 	switch {
-	case at(src, end+1) != ':':
-		return false, -1
 	case at(src, i) == '"' && at(src, i+1) == '"':
-		return false, i + len(`""`)
+		return name, false, i + len(`""`)
 	case at(src, i) == '"':
-		if i = closing(src, i+1); i < 0 {
-			return false, -1
+		if end = closing(src, i+1); end >= 0 {
+			return name, true, end + len(`"`)
 		}
-		return true, i + len(`"`)
 	case len(src)-i > len("null") && string(src[i:i+len("null")]) == "null":
-		return false, i + len("null")
+		return name, false, i + len("null")
 	}
-	return false, -1
+	return nil, false, -1
 }
 
 // at returns b[i], or 0 past the end.

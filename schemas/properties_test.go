@@ -155,6 +155,15 @@ func TestPropertiesNilIsEmpty(t *testing.T) {
 	}
 }
 
+func TestPropertiesThatAreNotCanonicalDoNotPanic(t *testing.T) {
+	for _, text := range []string{`{`, `{"`, `{"a`, `{"a"`, `{"a":`, `{"a":"`, `{"a":"b`, `{"a":"b"`, `{"a":null}`, `[1,2,3]`, `{"a\`, `null`, `"a":"b"`, `{"":""}`} {
+		p := schemas.Properties(text)
+		_, _ = p.Get("b")
+		_ = p.Map()
+		schemas.Diff(p, schemas.Properties(`{"a":"b"}`))
+	}
+}
+
 func TestMakePropertiesRepairsInvalidUTF8(t *testing.T) {
 	p := schemas.MakeProperties(map[string]string{"\xff": "", "a": "\xff", "b": "\xed\xa0\xbd\xed\xb8\x80"})
 	if want := `{"a":"` + "\uFFFD" + `","b":"😀"}`; string(p) != want {

@@ -18,19 +18,23 @@ func (p Properties) All() iter.Seq2[string, string] {
 	}
 }
 
-// next splits off the first property: the texts between the quotes of its name and value. Name is nil at the end.
+// next splits off the first property: the texts between the quotes of its name and value. Name is nil at the end. Text
+// that is not canonical yields nonsense, but no panic.
 func (p Properties) next() (name, value []byte, rest Properties) {
-	if len(p) <= len("{}") {
+	const before, between = len(`{"`), len(`":"`) // "{" is a "," in the rest of an object
+	if len(p) < before+between {
 		return nil, nil, nil
 	}
-	s := Scanner{buf: p, pos: 1} // past '{' or ','
-	name, _ = s.RawString()
-	s.pos++ // ':'
-	value, _ = s.RawString()
-	if s.err != nil {
+	nameEnd := closing(p, before)
+	begin := nameEnd + between
+	if nameEnd < 0 || begin > len(p) {
 		return nil, nil, nil
 	}
-	return name, value, p[s.pos:]
+	end := closing(p, begin)
+	if end < 0 {
+		return nil, nil, nil
+	}
+	return p[before:nameEnd], p[begin:end], p[end+1:]
 }
 
 // Get returns the value of one property.
