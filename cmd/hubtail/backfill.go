@@ -1,0 +1,35 @@
+package main
+
+import (
+	"context"
+
+	"github.com/urfave/cli/v2"
+
+	"github.com/hubtail/hubtail/connector"
+)
+
+func backfillCommand() *cli.Command {
+	return &cli.Command{
+		Name:      "backfill",
+		Usage:     "one full read of HubSpot into the log, and into the tables if a database is given",
+		ArgsUsage: "[object...]",
+		Description: "Records that are unchanged since their last event cost no event. An interrupted full read is resumed.\n\n" +
+			"Examples:\n  hubtail backfill                      every object type of --objects\n" +
+			"  hubtail backfill contacts p_pets      these two",
+		Flags:  flags(hubspotFlags, natsFlags, postgresFlags, consumerFlag, objectFlags, pollFlags, dataDirFlag),
+		Action: runBackfill,
+	}
+}
+
+func runBackfill(c *cli.Context) error {
+	objects := c.Args().Slice()
+	if len(objects) > 0 {
+		// The source must know the objects it is asked for.
+		if err := c.Set("objects", joinList(objects)); err != nil {
+			return usageError{err}
+		}
+	}
+	return runOnce(c, func(ctx context.Context, source *connector.Source) error {
+		return source.Backfill(ctx, objects...)
+	})
+}

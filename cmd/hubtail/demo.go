@@ -1,0 +1,173 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"time"
+
+	"github.com/urfave/cli/v2"
+	"golang.org/x/sync/errgroup"
+	"golang.org/x/term"
+
+	"github.com/hubtail/hubtail/connector/simulator"
+	"github.com/hubtail/hubtail/internal/localnats"
+	"github.com/hubtail/hubtail/internal/localpg"
+	"github.com/hubtail/hubtail/internal/localpg/container"
+)
+
+func demoCommand() *cli.Command {
+	size := simulator.DemoOptions()
+	return &cli.Command{
+		Name:  "demo",
+		Usage: "the whole thing on this machine: a full sync, live changes, and a proof that the tables equal the source",
+		Description: "A simulated HubSpot, NATS JetStream and Postgres, all private to this run and gone after it, and the same source\n" +
+			"and sink as the commands of these names. Exit code 0 only if every row equals the source.\n\n" +
+			"Example:\n  hubtail demo --for 1m --contacts 5000",
+		Flags: flags(
+			&cli.IntFlag{Name: "contacts", Usage: "contacts in the portal", Value: size.Contacts},
+			&cli.IntFlag{Name: "companies", Usage: "companies in the portal", Value: size.Companies},
+			&cli.IntFlag{Name: "deals", Usage: "deals in the portal", Value: size.Deals},
+			&cli.IntFlag{Name: "tickets", Usage: "tickets in the portal", Value: size.Tickets},
+			&cli.IntFlag{Name: "calls", Usage: "calls in the portal", Value: size.Calls},
+			&cli.DurationFlag{Name: "for", Usage: "length of the live part; 0 means until Ctrl-C on a terminal", Value: 30 * time.Second},
+			&cli.Float64Flag{Name: "changes", Usage: "changes per second in the live part", Value: 5},
+			&cli.IntFlag{Name: "quota", Usage: "requests per 10 seconds that the simulated HubSpot grants", Value: 190},
+			&cli.Int64Flag{Name: "seed", Usage: "seed of the simulated portal", Value: 1},
+			&cli.BoolFlag{Name: "exit", Usage: "end after the verdict, even on a terminal"},
+			&cli.StringFlag{Name: "data-dir", Usage: "keep log and database in this directory instead of a temporary one"},
+		),
+		Before: noArguments,
+		Action: runDemo,
+	}
+}
+
+// demoToken is what the simulated HubSpot accepts.
+const demoToken = "pat-demo"
+
+// demo is one run: its parts and where it writes.
+type demo struct {
+	*parts
+	out       io.Writer
+	terminal  bool
+	live      time.Duration
+	changes   float64
+	exit      bool
+	simulator *simulator.Simulator
+	loading   time.Time // when the source started
+	progress  progress
+}
+
+func runDemo(c *cli.Context) error {
+	d, err := newDemo(c)
+	if err != nil {
+		return err
+	}
+	defer d.close()
+	return d.run(c.Context)
+}
+
+func newDemo(c *cli.Context) (*demo, error) {
+	o := options{
+		stream: "HUBSPOT", replicas: 1, schema: "hubspot", consumer: "hubtail-sink", quotaShare: 1, burstLimit: c.Int("quota"),
+		objects: splitList(defaultObjects), pollInterval: 3 * time.Second, settleTime: 12 * time.Second,
+		dataDir: c.String("data-dir"), logLevel: c.String("log-level"), logFormat: c.String("log-format"),
+	}
+	if !c.IsSet("log-level") {
+		o.logLevel = "warn" // the screen belongs to the progress
+	}
+	p, err := newParts(o)
+	if err != nil {
+		return nil, err
+	}
+	terminal := term.IsTerminal(int(os.Stdout.Fd()))
+	d := &demo{
+		parts: p, out: c.App.Writer, terminal: terminal,
+		live: c.Duration("for"), changes: c.Float64("changes"), exit: c.Bool("exit") || !terminal,
+		progress: progress{w: c.App.Writer, terminal: terminal},
+	}
+	if d.live == 0 && !terminal {
+		return nil, usageError{errors.New("--for 0 lasts until Ctrl-C and needs a terminal")}
+	}
+	size := simulator.DemoOptions()
+	size.Seed = c.Int64("seed")
+	size.Contacts, size.Companies, size.Deals = c.Int("contacts"), c.Int("companies"), c.Int("deals")
+	size.Tickets, size.Calls = c.Int("tickets"), c.Int("calls")
+	size.BurstLimit = c.Int("quota")
+	size.Token = demoToken
+	size.IndexLag = simulator.Lag{Min: 500 * time.Millisecond, Max: 5 * time.Second, Tail: -1}
+	d.simulator = simulator.New(size)
+	return d, nil
+}
+
+func (d *demo) run(ctx context.Context) error {
+	if err := d.startParts(ctx); err != nil {
+		return err
+	}
+	_, js, err := d.connectNATS(ctx, false)
+	if err != nil {
+		return err
+	}
+	source, client, err := d.newSource(ctx, js)
+	if err != nil {
+		return err
+	}
+	s, pool, err := d.newSink(ctx, js)
+	if err != nil {
+		return err
+	}
+	d.loading = time.Now()
+	v := &viewer{demo: d, source: source, client: client, sink: s, js: js, pool: pool}
+	running, stop := context.WithCancel(ctx)
+	group, running := errgroup.WithContext(running)
+	group.Go(func() error { return source.Run(running) })
+	group.Go(func() error { return s.Run(running) })
+	group.Go(func() error {
+		defer stop() // the demo is over: source and sink stop, too
+		return v.watch(running)
+	})
+	return untilStopped(ctx, func(context.Context) error { return group.Wait() })
+}
+
+// startParts starts the simulated HubSpot, NATS and Postgres and says where they listen.
+func (d *demo) startParts(ctx context.Context) error {
+	dir := d.dataDir
+	if dir == "" {
+		var err error
+		if dir, err = os.MkdirTemp("", "hubtail-demo-"); err != nil {
+			return err
+		}
+		d.onClose("temporary directory", func() error { return os.RemoveAll(dir) })
+	}
+	var err error
+	if d.hubspotURL, err = d.simulator.Start("127.0.0.1:0"); err != nil {
+		return fmt.Errorf("start the simulated HubSpot: %w", err)
+	}
+	d.onClose("simulated HubSpot", d.simulator.Close)
+	d.hubspotToken = demoToken
+
+	server, err := localnats.Start(localnats.Options{StoreDir: filepath.Join(dir, "nats"), Listen: "127.0.0.1:0", Logger: d.log})
+	if err != nil {
+		return fmt.Errorf("start NATS: %w", err)
+	}
+	d.onClose("NATS", server.Close)
+	d.natsURL = server.URL()
+
+	printf(d.out, "hubtail demo: everything is private to this run\n")
+	cluster, err := localpg.Start(ctx, localpg.Options{Logger: d.log, Container: container.Start})
+	if err != nil {
+		return err
+	}
+	d.onClose("Postgres", cluster.Stop)
+	name := fmt.Sprintf("hubtail_demo_%d", os.Getpid())
+	if err := cluster.CreateDatabase(ctx, name); err != nil {
+		return fmt.Errorf("create database %s: %w", name, err)
+	}
+	d.databaseURL = cluster.URL(name)
+	printf(d.out, "  HubSpot    %s (simulated)\n  NATS       %s      nats -s %s sub 'hubspot.*.contacts.>'\n  Postgres   %s\n             psql '%s'\n\n",
+		d.hubspotURL, d.natsURL, d.natsURL, cluster.Source, d.databaseURL)
+	return nil
+}

@@ -1,0 +1,62 @@
+// Command hubtail is `tail -f` for HubSpot: a source that turns a portal into an ordered, replayable log on NATS
+// JetStream, and a sink that keeps typed Postgres tables equal to it.
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"os/signal"
+	"syscall"
+)
+
+// Exit codes, for scripts.
+const (
+	exitDone      = 0
+	exitFailed    = 1
+	exitUsage     = 2
+	exitUnhealthy = 3
+)
+
+// usageError is a mistake in flags, arguments or environment.
+type usageError struct{ error }
+
+// unhealthyError is what `status` returns when something needs attention.
+type unhealthyError struct{ error }
+
+func main() {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	// A second signal ends the process at once: after the first, the default handling is restored.
+	context.AfterFunc(ctx, stop)
+	err := run(ctx, os.Args)
+	stop()
+	os.Exit(exitCode(err))
+}
+
+// run executes one command line and reports its error on standard error.
+func run(ctx context.Context, args []string) error {
+	if err := loadDotEnv(".env"); err != nil {
+		fmt.Fprintln(os.Stderr, "hubtail:", err)
+		return err
+	}
+	err := newApp().RunContext(ctx, args)
+	if err != nil && !errors.Is(err, context.Canceled) {
+		fmt.Fprintln(os.Stderr, "hubtail:", err)
+	}
+	return err
+}
+
+func exitCode(err error) int {
+	var usage usageError
+	var unhealthy unhealthyError
+	switch {
+	case err == nil, errors.Is(err, context.Canceled):
+		return exitDone
+	case errors.As(err, &usage):
+		return exitUsage
+	case errors.As(err, &unhealthy):
+		return exitUnhealthy
+	}
+	return exitFailed
+}

@@ -1,0 +1,118 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/nats-io/nats.go/jetstream"
+	"github.com/urfave/cli/v2"
+	"golang.org/x/sync/errgroup"
+
+	"github.com/hubtail/hubtail/connector"
+	"github.com/hubtail/hubtail/schemas"
+	"github.com/hubtail/hubtail/sink"
+)
+
+// runOnce runs one pass of the source and, where a database is configured, applies the log up to what the pass wrote.
+func runOnce(c *cli.Context, pass func(context.Context, *connector.Source) error) error {
+	o, err := readOptions(c)
+	if err != nil {
+		return err
+	}
+	p, err := newParts(o)
+	if err != nil {
+		return err
+	}
+	defer p.close()
+	if err := p.requireHubSpot(); err != nil {
+		return err
+	}
+	_, js, err := p.connectNATS(c.Context, true)
+	if err != nil {
+		return err
+	}
+	source, client, err := p.newSource(c.Context, js)
+	if err != nil {
+		return err
+	}
+	started := time.Now()
+	err = untilStopped(c.Context, func(ctx context.Context) error {
+		if p.databaseURL == "" {
+			return pass(ctx, source)
+		}
+		s, _, err := p.newSink(ctx, js)
+		if err != nil {
+			return err
+		}
+		return passAndApply(ctx, s, func(ctx context.Context) error { return pass(ctx, source) },
+			func(ctx context.Context) error { return waitApplied(ctx, js, p.stream, source.Portal(), s) })
+	})
+	printPass(c, source, client.Usage().Requests, time.Since(started))
+	return err
+}
+
+var errApplied = errors.New("applied")
+
+// passAndApply runs the sink beside pass and until applied says that everything that is in the log afterwards is applied. What the pass
+// appended before it failed is applied, too.
+func passAndApply(ctx context.Context, s *sink.Sink, pass, applied func(context.Context) error) error {
+	var passErr error
+	group, ctx := errgroup.WithContext(ctx)
+	group.Go(func() error { return s.Run(ctx) })
+	group.Go(func() error {
+		passErr = pass(ctx)
+		if err := applied(ctx); err != nil {
+			return err
+		}
+		return errApplied // ends the sink
+	})
+	if err := group.Wait(); !errors.Is(err, errApplied) {
+		return errors.Join(passErr, err)
+	}
+	return passErr
+}
+
+// waitApplied waits until the sink has committed everything that is in the log of the portal now.
+func waitApplied(ctx context.Context, js jetstream.JetStream, stream, portal string, s *sink.Sink) error {
+	str, err := js.Stream(ctx, stream)
+	if err != nil {
+		return fmt.Errorf("look up stream %s: %w", stream, err)
+	}
+	message, err := str.GetLastMsgForSubject(ctx, schemas.Root+"."+schemas.EncodeToken(portal)+".>")
+	if errors.Is(err, jetstream.ErrMsgNotFound) {
+		return nil
+	}
+	if err != nil {
+		return fmt.Errorf("look up the end of the log: %w", err)
+	}
+	last := message.Sequence
+	tick := time.NewTicker(50 * time.Millisecond)
+	defer tick.Stop()
+	for s.Stats().Position < last {
+		select {
+		case <-tick.C:
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
+	return nil
+}
+
+// printPass prints a line per object, and what the pass cost.
+func printPass(c *cli.Context, source *connector.Source, requests map[string]int64, took time.Duration) {
+	for _, s := range source.Status() {
+		n := s.Counts
+		printf(c.App.Writer, "%-14s %7d fetched  %7d created  %6d updated  %7d unchanged  %4d failed", s.Object, n.Fetched, n.Created, n.Updated, n.Unchanged, n.Failed)
+		if s.LastError != "" {
+			printf(c.App.Writer, "  %s", s.LastError)
+		}
+		printf(c.App.Writer, "\n")
+	}
+	total := int64(0)
+	for _, n := range requests {
+		total += n
+	}
+	printf(c.App.Writer, "%d requests, %s\n", total, took.Round(time.Millisecond))
+}

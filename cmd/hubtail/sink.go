@@ -1,0 +1,40 @@
+package main
+
+import "github.com/urfave/cli/v2"
+
+func sinkCommand() *cli.Command {
+	return &cli.Command{
+		Name:  "sink",
+		Usage: "apply the log to Postgres tables continuously",
+		Description: "Creates and extends the tables as HubSpot's property definitions say. Rows and the sink's position are\n" +
+			"committed together; killed at any moment, it goes on where the database says it was.\n\n" +
+			"Example:\n  hubtail sink --nats-url nats://localhost:4222 --database-url postgresql://hubtail@localhost/crm",
+		Flags:  flags(natsFlags, postgresFlags, consumerFlag, portalFlag),
+		Before: noArguments,
+		Action: runSink,
+	}
+}
+
+func runSink(c *cli.Context) error {
+	o, err := readOptions(c)
+	if err != nil {
+		return err
+	}
+	p, err := newParts(o)
+	if err != nil {
+		return err
+	}
+	defer p.close()
+	if err := p.requireDatabase(); err != nil {
+		return err
+	}
+	_, js, err := p.connectNATS(c.Context, false)
+	if err != nil {
+		return err
+	}
+	s, _, err := p.newSink(c.Context, js)
+	if err != nil {
+		return err
+	}
+	return untilStopped(c.Context, s.Run)
+}

@@ -1,0 +1,40 @@
+package main
+
+import "github.com/urfave/cli/v2"
+
+func sourceCommand() *cli.Command {
+	return &cli.Command{
+		Name:  "source",
+		Usage: "read HubSpot continuously and append every change to the log",
+		Description: "Without history it starts with a full read (changes keep flowing meanwhile), then polls.\n" +
+			"Killed at any moment, it goes on where the log says it was.\n\n" +
+			"Example:\n  HUBSPOT_ACCESS_TOKEN=... hubtail source --nats-url nats://localhost:4222 --objects contacts,deals",
+		Flags:  flags(hubspotFlags, natsFlags, objectFlags, pollFlags),
+		Before: noArguments,
+		Action: runSource,
+	}
+}
+
+func runSource(c *cli.Context) error {
+	o, err := readOptions(c)
+	if err != nil {
+		return err
+	}
+	p, err := newParts(o)
+	if err != nil {
+		return err
+	}
+	defer p.close()
+	if err := p.requireHubSpot(); err != nil {
+		return err
+	}
+	_, js, err := p.connectNATS(c.Context, false)
+	if err != nil {
+		return err
+	}
+	source, _, err := p.newSource(c.Context, js)
+	if err != nil {
+		return err
+	}
+	return untilStopped(c.Context, source.Run)
+}

@@ -1,0 +1,218 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"strings"
+	"text/tabwriter"
+	"time"
+
+	"github.com/urfave/cli/v2"
+
+	"github.com/hubtail/hubtail/connector"
+)
+
+func statusCommand() *cli.Command {
+	return &cli.Command{
+		Name:  "status",
+		Usage: "how far, how fresh, how many, what failed, how much quota",
+		Description: "Reads the log and the database; asks HubSpot nothing and needs no running source or sink. Exit code 3 if something\n" +
+			"needs attention; it says what.\n\n" +
+			"Example:\n  hubtail status --json | jq '.objects[] | {object, complete_through, rows}'",
+		Flags: flags(natsFlags, postgresFlags, consumerFlag, portalFlag,
+			&cli.BoolFlag{Name: "json", Usage: "print JSON"},
+			&cli.DurationFlag{Name: "stale", Usage: "a watermark older than this needs attention", Value: 15 * time.Minute, EnvVars: env("HUBTAIL_STALE")}),
+		Before: noArguments,
+		Action: runStatus,
+	}
+}
+
+// status is what `hubtail status` reports, and its JSON.
+type status struct {
+	At       time.Time            `json:"at"`
+	Log      *connector.LogStatus `json:"log,omitempty"`
+	Tables   *tablesStatus        `json:"tables,omitempty"`
+	Objects  []objectStatus       `json:"objects"`
+	Problems []string             `json:"problems"`
+}
+
+// objectStatus joins what the log and the tables know of one object type.
+type objectStatus struct {
+	Portal string `json:"portal,omitempty"`
+	Object string `json:"object"`
+	// CompleteThrough is the log's watermark, TablesThrough how far of that the tables are.
+	CompleteThrough time.Time `json:"complete_through,omitzero"`
+	TablesThrough   time.Time `json:"tables_through,omitzero"`
+	// BackfillDone and BackfillTotal count the records of a full read under way.
+	BackfillDone  int64   `json:"backfill_done,omitempty"`
+	BackfillTotal int64   `json:"backfill_total,omitempty"`
+	Rows          int64   `json:"rows"`
+	DeadLetters   int64   `json:"dead_letters"`
+	LastRun       *runRow `json:"last_run,omitempty"`
+	state         string
+}
+
+// runRow is the last finished run of an object type.
+type runRow struct {
+	Type        string    `json:"type"`
+	Status      string    `json:"status"`
+	CompletedAt time.Time `json:"completed_at"`
+	Error       string    `json:"error,omitempty"`
+}
+
+func runStatus(c *cli.Context) error {
+	o, err := readOptions(c)
+	if err != nil {
+		return err
+	}
+	if o.natsURL == "" && o.databaseURL == "" {
+		return usageError{errors.New("nothing to look at: set NATS_URL, DATABASE_URL or both")}
+	}
+	p, err := newParts(o)
+	if err != nil {
+		return err
+	}
+	defer p.close()
+	s := p.readStatus(c.Context, c.Duration("stale"))
+	if c.Bool("json") {
+		encoder := json.NewEncoder(c.App.Writer)
+		encoder.SetIndent("", "  ")
+		if err := encoder.Encode(s); err != nil {
+			return err
+		}
+	} else {
+		s.print(c.App.Writer)
+	}
+	if len(s.Problems) > 0 {
+		return unhealthyError{fmt.Errorf("%d thing(s) need attention", len(s.Problems))}
+	}
+	return nil
+}
+
+// readStatus asks the log and the database; what cannot be reached is a problem, not a failure.
+func (p *parts) readStatus(ctx context.Context, stale time.Duration) *status {
+	s := &status{At: time.Now().UTC(), Objects: []objectStatus{}, Problems: []string{}}
+	if p.natsURL != "" {
+		if err := p.readLog(ctx, s); err != nil {
+			s.problem("log: %v", err)
+		}
+	}
+	if p.databaseURL != "" {
+		if err := p.readTables(ctx, s); err != nil {
+			s.problem("tables: %v", err)
+		}
+	}
+	s.judge(stale)
+	return s
+}
+
+func (s *status) problem(format string, args ...any) {
+	s.Problems = append(s.Problems, fmt.Sprintf(format, args...))
+}
+
+func (p *parts) readLog(ctx context.Context, s *status) error {
+	_, js, err := p.connectNATS(ctx, false)
+	if err != nil {
+		return err
+	}
+	log, err := connector.ReadStatus(ctx, js, p.stream, p.portal)
+	if err != nil {
+		return err
+	}
+	s.Log = &log
+	for _, l := range log.Objects {
+		o := objectStatus{Portal: l.Portal, Object: l.Object, CompleteThrough: l.Cursor.CompleteThrough}
+		if b := l.Cursor.Backfill; b != nil {
+			o.BackfillDone, o.BackfillTotal = b.Counts.Fetched, b.Total
+		}
+		if l.LastRun != nil {
+			o.LastRun = &runRow{l.LastRun.SyncType, l.LastRun.Status, l.LastRun.CompletedAt, l.LastRun.Error}
+		}
+		s.Objects = append(s.Objects, o)
+	}
+	return nil
+}
+
+// judge finds what needs attention.
+func (s *status) judge(stale time.Duration) {
+	if s.Log != nil && s.Tables != nil && s.Tables.Position > s.Log.LastSeq {
+		s.problem("the tables are ahead of the log (%d > %d): the stream was created anew", s.Tables.Position, s.Log.LastSeq)
+	}
+	for i := range s.Objects {
+		o := &s.Objects[i]
+		behind := s.At.Sub(o.through(s.Tables != nil))
+		switch {
+		case o.BackfillTotal > 0 || o.BackfillDone > 0:
+			o.state = "full read"
+		case o.through(s.Tables != nil).IsZero():
+			o.state = "no watermark yet"
+		case behind > stale:
+			o.state = "stale"
+			s.problem("%s is complete through %s only: is the source running, is the sink?", o.Object, o.through(s.Tables != nil).Format(time.DateTime))
+		default:
+			o.state = "live"
+		}
+		if o.LastRun != nil && o.LastRun.Status == "failed" {
+			s.problem("the last run of %s failed: %s", o.Object, o.LastRun.Error)
+		}
+		if o.DeadLetters > 0 {
+			s.problem("%s has %d dead letters: select * from dead_letters where object = '%s'", o.Object, o.DeadLetters, o.Object)
+		}
+	}
+}
+
+// through returns the watermark that counts: the tables' where there are tables.
+func (o objectStatus) through(tables bool) time.Time {
+	if tables {
+		return o.TablesThrough
+	}
+	return o.CompleteThrough
+}
+
+func (s *status) print(w io.Writer) {
+	if s.Log != nil {
+		printf(w, "log     stream %s: %s messages, %s, last at %s\n", s.Log.Stream, thousands(int64(s.Log.Messages)), bytesText(s.Log.Bytes), ago(s.At, s.Log.LastTime))
+	}
+	if s.Tables != nil {
+		printf(w, "tables  schema %s: applied through %d", s.Tables.Schema, s.Tables.Position)
+		if s.Log != nil {
+			printf(w, " of %d, %s messages behind", s.Log.LastSeq, thousands(int64(s.Log.LastSeq-min(s.Log.LastSeq, s.Tables.Position))))
+		}
+		printf(w, "\n")
+	}
+	table := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
+	printf(table, "\nOBJECT\tSTATE\tROWS\tCOMPLETE THROUGH\tIN TABLES\tLAST RUN\tDEAD LETTERS\n")
+	for _, o := range s.Objects {
+		run, state := "-", o.state
+		if o.LastRun != nil {
+			run = fmt.Sprintf("%s %s, %s", o.LastRun.Type, o.LastRun.Status, ago(s.At, o.LastRun.CompletedAt))
+		}
+		if o.BackfillTotal > 0 {
+			state += fmt.Sprintf(" %d%%", 100*o.BackfillDone/o.BackfillTotal)
+		}
+		printf(table, "%s\t%s\t%s\t%s\t%s\t%s\t%d\n", o.Object, state, thousands(o.Rows), ago(s.At, o.CompleteThrough), ago(s.At, o.TablesThrough), run, o.DeadLetters)
+	}
+	_ = table.Flush()
+	if len(s.Problems) > 0 {
+		printf(w, "\n! %s\n", strings.Join(s.Problems, "\n! "))
+	}
+}
+
+// ago writes how long before now something was.
+func ago(now, at time.Time) string {
+	if at.IsZero() {
+		return "-"
+	}
+	return now.Sub(at).Round(time.Second).String() + " ago"
+}
+
+func bytesText(n uint64) string {
+	const unit = 1 << 20
+	if n < unit {
+		return fmt.Sprintf("%d KiB", n>>10)
+	}
+	return fmt.Sprintf("%.1f MiB", float64(n)/unit)
+}

@@ -1,0 +1,78 @@
+package main
+
+import (
+	"context"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgxpool"
+)
+
+// tablesStatus is what the database knows.
+type tablesStatus struct {
+	Schema      string    `json:"schema"`
+	Position    uint64    `json:"position"` // everything up to this stream sequence is in the tables
+	UpdatedAt   time.Time `json:"updated_at,omitzero"`
+	DeadLetters int64     `json:"dead_letters"`
+}
+
+// readTables fills in the tables' side of every object type.
+func (p *parts) readTables(ctx context.Context, s *status) error {
+	pool, err := p.openDatabase(ctx)
+	if err != nil {
+		return err
+	}
+	t := &tablesStatus{Schema: p.schema}
+	err = pool.QueryRow(ctx, `select coalesce(max(seq), 0), coalesce(max(updated_at), 'epoch'), (select count(*) from `+p.table("dead_letters")+`)
+		from `+p.table("positions")+` where stream = $1 and consumer = $2`, p.stream, p.consumer).Scan(&t.Position, &t.UpdatedAt, &t.DeadLetters)
+	if err != nil {
+		return err
+	}
+	s.Tables = t
+	rows, err := pool.Query(ctx, `select o.object, o.table_name, coalesce(c.complete_through, '0001-01-01'),
+			(select count(*) from `+p.table("dead_letters")+` d where d.object = o.object)
+		from `+p.table("objects")+` o left join `+p.table("cursors")+` c using (object) order by o.object`)
+	if err != nil {
+		return err
+	}
+	tables := map[string]string{}
+	var object, table string
+	var through time.Time
+	var dead int64
+	_, err = pgx.ForEachRow(rows, []any{&object, &table, &through, &dead}, func() error {
+		o := s.object(object)
+		o.TablesThrough, o.DeadLetters = through, dead
+		if through.Year() <= 1 {
+			o.TablesThrough = time.Time{}
+		}
+		tables[object] = table
+		return nil
+	})
+	if err != nil {
+		return err
+	}
+	return p.countRows(ctx, pool, s, tables)
+}
+
+func (p *parts) countRows(ctx context.Context, pool *pgxpool.Pool, s *status, tables map[string]string) error {
+	for object, table := range tables {
+		if err := pool.QueryRow(ctx, "select count(*) from "+p.table(table)).Scan(&s.object(object).Rows); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// table returns a quoted, qualified table name.
+func (p *parts) table(name string) string { return pgx.Identifier{p.schema, name}.Sanitize() }
+
+// object returns the entry of an object type, a new one if the log knows nothing of it.
+func (s *status) object(name string) *objectStatus {
+	for i := range s.Objects {
+		if s.Objects[i].Object == name {
+			return &s.Objects[i]
+		}
+	}
+	s.Objects = append(s.Objects, objectStatus{Object: name})
+	return &s.Objects[len(s.Objects)-1]
+}
