@@ -195,3 +195,5 @@ var contacts, _ = hubspot.ObjectByName("contacts")
 func recordJSON(id int) string {
 	return fmt.Sprintf(`{"id":"%d","properties":{"email":"%d@example.com","hs_object_id":"%d"},"createdAt":"2026-01-02T03:04:05.006Z","updatedAt":"2026-02-03T04:05:06.007Z","archived":false}`, id, id, id)
 }
+
+func itoa(n int) string { return strconv.Itoa(n) }
