@@ -43,9 +43,10 @@ type objectLog struct {
 	stream   string
 	portal   string
 	object   hubspot.Object
-	instance string           // differs for every process, also after a restart
-	now      func() time.Time // HubSpot's clock
-	timeout  time.Duration    // of one attempt to publish; publishTimeout but for tests
+	instance string                // differs for every process, also after a restart
+	now      func() time.Time      // HubSpot's clock
+	quota    func() *schemas.Quota // for status; nil leaves it out of the cursor
+	timeout  time.Duration         // of one attempt to publish; publishTimeout but for tests
 	logger   *slog.Logger
 	// confirm reads records again from HubSpot's primary store. Ids that it does not answer are gone.
 	confirm func(ctx context.Context, ids []string) ([]hubspot.Record, error)
@@ -161,6 +162,9 @@ func (l *objectLog) publish(ctx context.Context, d *draft, advance func(*schemas
 		return nil
 	}
 	cursor.Portal, cursor.Object, cursor.Instance, cursor.At = l.portal, l.object.Name, l.instance, d.at
+	if l.quota != nil {
+		cursor.Quota = l.quota()
+	}
 	tail, err := encodeControls(append(slices.Clone(d.page.Controls), &cursor)...)
 	if err != nil {
 		return err

@@ -64,6 +64,15 @@ func (l *objectLog) Reload(ctx context.Context) (schemas.Cursor, error) {
 	return l.Cursor(), nil
 }
 
+// standsBy reports whether another source leads, as far as we know.
+func (l *objectLog) standsBy(ctx context.Context) bool {
+	if l.acquire(ctx) != nil {
+		return false
+	}
+	defer l.release()
+	return l.lost
+}
+
 // Peek reads the cursor from the log as it is now, without taking it over.
 func (l *objectLog) Peek(ctx context.Context) (schemas.Cursor, error) {
 	found, err := l.leaderCursor(ctx)
@@ -83,7 +92,7 @@ func cloneCursor(c schemas.Cursor) schemas.Cursor {
 // equalCursors reports whether both say the same about what was read; who said so, and when, does not count.
 func equalCursors(a, b schemas.Cursor) bool {
 	for _, c := range []*schemas.Cursor{&a, &b} {
-		c.Portal, c.Object, c.Instance, c.At = "", "", "", time.Time{}
+		c.Portal, c.Object, c.Instance, c.At, c.Quota = "", "", "", time.Time{}, nil
 		c.BackfilledAt, c.PolledTo, c.CompleteThrough = c.BackfilledAt.UTC(), c.PolledTo.UTC(), c.CompleteThrough.UTC()
 	}
 	return reflect.DeepEqual(a, b)

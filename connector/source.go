@@ -9,6 +9,7 @@ import (
 	"os"
 	"slices"
 	"strconv"
+	"sync"
 	"time"
 
 	"github.com/nats-io/nats.go/jetstream"
@@ -126,7 +127,7 @@ func (s *Source) Portal() string { return s.portal }
 func (s *Source) openLog(ctx context.Context, object hubspot.Object) (*objectLog, error) {
 	l := &objectLog{
 		js: s.cfg.JetStream, stream: s.cfg.Stream, portal: s.portal, object: object, instance: s.cfg.Instance,
-		now: s.cfg.Client.Now, logger: s.cfg.Logger.With("component", "source", "object", object.Name),
+		now: s.cfg.Client.Now, quota: s.quota, logger: s.cfg.Logger.With("component", "source", "object", object.Name),
 		timeout: publishTimeout, token: make(chan struct{}, 1),
 	}
 	_, err := l.Reload(ctx)
@@ -203,41 +204,39 @@ func (s *Source) Sync(ctx context.Context) error {
 // once makes one pass over the followers: definitions, full reads where due, changes.
 func (s *Source) once(ctx context.Context, followers []*follower, owners, full bool) error {
 	errs := make([]error, len(followers)+1)
+	each := func(step func(*follower) error) {
+		var g sync.WaitGroup
+		for i, f := range followers {
+			if errs[i] == nil {
+				g.Go(func() { errs[i] = step(f) })
+			}
+		}
+		g.Wait()
+	}
+	each(func(f *follower) error { return f.begin(ctx) })
 	var load []*follower
 	for i, f := range followers {
-		if errs[i] = f.prepare(ctx); errs[i] == nil && (full || f.needsBackfill()) {
+		if errs[i] == nil && (full || f.needsBackfill()) {
 			load = append(load, f)
 		}
 	}
 	if len(load) > 0 {
-		results := make(chan error, len(load))
+		var mu sync.Mutex // guards errs; backfill may call from anywhere
 		s.backfill(ctx, load, func(f *follower, err error) {
+			mu.Lock()
+			defer mu.Unlock()
 			errs[slices.Index(followers, f)] = err
-			results <- err
 		})
-		for range load {
-			<-results
+	}
+	each(func(f *follower) error { return f.syncOnce(ctx) })
+	for i, f := range followers {
+		if errs[i] != nil && ctx.Err() == nil {
+			f.failed(ctx, phaseOf(errs[i]), errs[i])
 		}
 	}
-	var g errgroup.Group
-	for i, f := range followers {
-		g.Go(func() error {
-			if errs[i] == nil {
-				errs[i] = f.syncOnce(ctx)
-			}
-			if errs[i] != nil && ctx.Err() == nil {
-				f.failed(ctx, phaseOf(errs[i]), errs[i])
-			}
-			return nil
-		})
-	}
 	if s.owners != nil && owners {
-		g.Go(func() error {
-			errs[len(followers)] = s.owners.syncOnce(ctx)
-			return nil
-		})
+		errs[len(followers)] = s.owners.syncOnce(ctx)
 	}
-	g.Wait() //nolint:errcheck // errors are in errs
 	return errors.Join(errs...)
 }
 

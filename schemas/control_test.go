@@ -48,6 +48,10 @@ func (r random) cursor() *schemas.Cursor {
 		PolledTo: pick(r, time.Time{}, r.time()), CompleteThrough: pick(r, time.Time{}, r.time()),
 	}
 	if pick(r, true, false) {
+		remaining := r.IntN(1e6)
+		c.Quota = &schemas.Quota{Requests: r.Int64(), DailyLimit: r.IntN(1e6), Remaining: &remaining, Breaker: "closed", ParkedUntil: pick(r, time.Time{}, r.time())}
+	}
+	if pick(r, true, false) {
 		c.Backfill = &schemas.Backfill{RunID: r.text(0), StartedAt: r.time(), Total: r.Int64(), Counts: schemas.Counts{Fetched: r.Int64()}}
 		end := int64(0)
 		for range r.IntN(4) {

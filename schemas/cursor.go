@@ -21,6 +21,20 @@ type Cursor struct {
 	PolledTo time.Time `json:"polled_to,omitzero"`
 	// CompleteThrough is the watermark: everything modified before it is in the log. Zero until the first backfill is done.
 	CompleteThrough time.Time `json:"complete_through,omitzero"`
+	// Quota is what the source had used of HubSpot's quota when it wrote the cursor, all object types together.
+	Quota *Quota `json:"quota,omitempty"`
+}
+
+// Quota is the use of HubSpot's quota by one source.
+type Quota struct {
+	Requests    int64     `json:"requests"`                  // sent since the source started
+	RateLimited int64     `json:"rate_limited"`              // of these, answered by 429
+	DailyLimit  int       `json:"daily_limit,omitempty"`     // of the account; absent if unknown
+	DailyUsed   int       `json:"daily_used"`                // by this source since the day began, or since it started
+	Remaining   *int      `json:"daily_remaining,omitempty"` // of the account, as HubSpot last said
+	Breaker     string    `json:"breaker,omitempty"`         // "closed", "open", "half-open"
+	ParkedUntil time.Time `json:"parked_until,omitzero"`     // nothing is sent before
+	ParkedFor   string    `json:"parked_for,omitempty"`      // why
 }
 
 // Backfill is the state of a full read: the id ranges that remain.
@@ -51,6 +65,9 @@ func (c *Cursor) normalise() {
 	milliseconds(&c.BackfilledAt)
 	milliseconds(&c.PolledTo)
 	milliseconds(&c.CompleteThrough)
+	if c.Quota != nil {
+		milliseconds(&c.Quota.ParkedUntil)
+	}
 	if c.Backfill != nil {
 		milliseconds(&c.Backfill.StartedAt)
 		c.Backfill.Ranges = orEmpty(c.Backfill.Ranges)
