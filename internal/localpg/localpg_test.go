@@ -227,16 +227,19 @@ func TestStopLeavesNothingOfAThrowaway(t *testing.T) {
 }
 
 func TestForeignEnvironmentDoesNotLeakIn(t *testing.T) {
-	for name, value := range map[string]string{"LC_ALL": "xx_XX", "PGDATA": "/nonexistent", "PGPORT": "1", "PGHOST": "/nonexistent", "PGOPTIONS": "-c nonsense=1"} {
+	for name, value := range map[string]string{"LC_ALL": "xx_XX", "PGDATA": "/nonexistent", "PGPORT": "1", "PGHOST": "/nonexistent"} {
 		t.Setenv(name, value)
 	}
-	c, err := localpg.Start(t.Context(), localpg.Options{NoSync: true})
-	if err == nil {
-		err = c.Stop()
-	}
-	// PGOPTIONS is the client's: pgx sends it, and the server would refuse it.
-	if err != nil && !strings.Contains(err.Error(), "nonsense") {
-		t.Fatal(err)
+	start(t, localpg.Options{NoSync: true})
+}
+
+func TestClientSettingTheServerRefusesIsSaidAtOnce(t *testing.T) {
+	t.Setenv("PGOPTIONS", "-c nonsense=1") // pgx sends it, as psql would
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	defer cancel()
+	_, err := localpg.Start(ctx, localpg.Options{NoSync: true})
+	if err == nil || ctx.Err() != nil || !strings.Contains(err.Error(), "nonsense") {
+		t.Fatalf("got %v, want what the server says", err)
 	}
 }
 

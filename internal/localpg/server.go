@@ -16,6 +16,8 @@ import (
 	"strings"
 	"sync"
 	"time"
+
+	"github.com/jackc/pgx/v5/pgconn"
 )
 
 const (
@@ -210,6 +212,9 @@ func (s *server) waitReady(ctx context.Context) error {
 			closeConn(ctx, conn)
 			return nil
 		}
+		if refusesForGood(err) {
+			return err
+		}
 		select {
 		case <-s.process.done:
 			return fmt.Errorf("it ended: %w", cmpErr(s.process.err, err))
@@ -218,6 +223,18 @@ func (s *server) waitReady(ctx context.Context) error {
 		case <-tick.C:
 		}
 	}
+}
+
+// refusesForGood tells a server that does not want this client, for example for
+// what PGOPTIONS asks, from one that is starting (57), has no free slot (53) or
+// belongs to somebody else (28): ours then reports the port as taken.
+func refusesForGood(err error) bool {
+	var pgErr *pgconn.PgError
+	if !errors.As(err, &pgErr) || len(pgErr.Code) < 2 {
+		return false
+	}
+	class := pgErr.Code[:2]
+	return class != "57" && class != "53" && class != "28"
 }
 
 func (s *server) url() string {
