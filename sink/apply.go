@@ -36,6 +36,7 @@ type Applier struct {
 	catalogue                catalogue
 
 	fence     atomic.Int64 // the newest sequence this Applier committed: a database that lacks it was set back
+	refillDue atomic.Bool  // a change of a column's type asks for a refill
 	skipKnown atomic.Bool  // the last batches were mostly known: look before decoding
 
 	mu     sync.Mutex // guards portal

@@ -48,6 +48,11 @@ func (s *Sink) attach(ctx context.Context) (*Applier, jetstream.Consumer, *jetst
 		s.cfg.Logger.WarnContext(ctx, "the log's history starts after the tables' position: going on from the last values",
 			"position", pos.seq, "first_seq", info.State.FirstSeq, "max_age", info.Config.MaxAge, "max_bytes", info.Config.MaxBytes)
 	}
+	if pos.seq == 0 {
+		if err := s.definitionsFirst(ctx, a, stream); err != nil {
+			return nil, nil, nil, err
+		}
+	}
 	consumer, err := s.ensureConsumer(ctx, stream, pos.seq)
 	if err != nil {
 		return nil, nil, nil, err
@@ -67,6 +72,9 @@ func (s *Sink) attach(ctx context.Context) (*Applier, jetstream.Consumer, *jetst
 		if err := s.catchUp(ctx, a, pos.seq+1, state.Delivered.Stream); err != nil {
 			return nil, nil, nil, err
 		}
+	}
+	if err := s.refill(ctx, a); err != nil {
+		return nil, nil, nil, err
 	}
 	return a, consumer, state, nil
 }

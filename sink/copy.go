@@ -10,7 +10,7 @@ import (
 
 // split parts the set into rows whose id is not in stored, and the others. Both share the encoded values.
 func (s *rowSet) split(stored map[int64]bool) (added, others *rowSet) {
-	added, others = &rowSet{table: s.table, cells: s.cells, arena: s.arena}, &rowSet{table: s.table, cells: s.cells, arena: s.arena}
+	added, others = &rowSet{table: s.table, cells: s.cells, arena: s.arena}, &rowSet{table: s.table, cells: s.cells, arena: s.arena, rewrite: s.rewrite}
 	if len(stored) == 0 {
 		added.rows = s.rows
 		return added, others

@@ -29,10 +29,11 @@ type cell struct {
 
 // rowSet is the rows for one table, values encoded once and laid out for either a statement or COPY.
 type rowSet struct {
-	table *table
-	rows  []recordRow
-	cells []cell
-	arena []byte
+	table   *table
+	rewrite bool // replace a row of the same sequence, too
+	rows    []recordRow
+	cells   []cell
+	arena   []byte
 }
 
 // maxRowBytes bounds what the values of a row take in a heap page, in the worst case. HubSpot's values go up to 1,600

@@ -43,6 +43,7 @@ type group struct {
 	offered  int           // before older ones were left out
 	set      *rowSet       // nil until built
 	dead     []deadLetter  // of the messages that could not be built
+	rewrite  bool          // write rows that the table has already, too
 }
 
 func newSegment() *segment {
@@ -167,10 +168,11 @@ func (a *Applier) build(ctx context.Context, g *group) error {
 	}
 	g.dead = nil
 	g.set = &rowSet{
-		table: t,
-		rows:  make([]recordRow, 0, len(g.messages)),
-		cells: make([]cell, 0, 48*len(g.messages)),
-		arena: make([]byte, 0, size),
+		table:   t,
+		rewrite: g.rewrite,
+		rows:    make([]recordRow, 0, len(g.messages)),
+		cells:   make([]cell, 0, 48*len(g.messages)),
+		arena:   make([]byte, 0, size),
 	}
 	for _, m := range g.messages {
 		event, err := schemas.DecodeEvent(m.Message)

@@ -99,6 +99,11 @@ func (s *Sink) finish(ctx, working context.Context, a *Applier, c *collector, w 
 	if err := s.persist(ctx, working, w, func() error { return a.commit(working, w.prepared) }); err != nil {
 		return err
 	}
+	if a.refillDue.Swap(false) {
+		if err := s.persist(ctx, working, w, func() error { return s.refill(working, a) }); err != nil {
+			return err
+		}
+	}
 	s.stats.committed(len(w.messages), w.prepared.position, time.Since(start))
 	for _, m := range w.acks {
 		// A lost ack means a redelivery, which changes nothing.

@@ -184,6 +184,7 @@ func (a *Applier) applyDefinitions(ctx context.Context, d *schemas.PropertyDefin
 			if err := c.run(ctx, tx, int64(seq)); err != nil {
 				return err
 			}
+			a.refillDue.Store(true) // to look, at least
 		}
 		return a.writePosition(ctx, tx.Conn().PgConn(), seq, position)
 	})

@@ -85,8 +85,14 @@ func (t *table) newStatement(schema string, needed []bool) *upsertStatement {
 	return s
 }
 
-// upsertSQL returns the one statement that writes records. Its ordering rule is the last line: what is older than the
-// row, or the same, changes nothing. Rows go in by id, so that two sinks that write the same rows cannot deadlock.
+// guard is the ordering rule of every table: what is older than the row, or the same, changes nothing. Only a refill
+// writes the same once more.
+const (
+	guard        = `where t._seq < excluded._seq`
+	rewriteGuard = `where t._seq <= excluded._seq`
+)
+
+// upsertSQL returns the one statement that writes records. Rows go in by id, so that two sinks that write the same rows cannot deadlock.
 func upsertSQL(schema string, t *table, s *upsertStatement) string {
 	var names, params, sets strings.Builder
 	for i, c := range systemColumns {
@@ -113,7 +119,7 @@ func upsertSQL(schema string, t *table, s *upsertStatement) string {
 	return fmt.Sprintf(`insert into %s as t (%s)
 select r.* from unnest(%s) as r(id) order by r.id
 on conflict (id) do update set %s_synced_at = now()
-where t._seq < excluded._seq`, quote(schema, t.name), names.String(), params.String(), sets.String())
+`+guard, quote(schema, t.name), names.String(), params.String(), sets.String())
 }
 
 // needed returns which of the table's columns have a value in some row.
@@ -138,7 +144,11 @@ func (s *rowSet) queueUpsert(batch *pgconn.Batch, schema string) {
 	}
 	s.systemArrays(p)
 	s.propertyArrays(p, stmt)
-	p.queue(batch, stmt.sql)
+	sql := stmt.sql
+	if s.rewrite {
+		sql = strings.TrimSuffix(sql, guard) + rewriteGuard
+	}
+	p.queue(batch, sql)
 }
 
 // systemArrays adds the arrays of the system columns.

@@ -1,0 +1,112 @@
+package sink
+
+import (
+	"context"
+	"fmt"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/nats-io/nats.go/jetstream"
+
+	"github.com/hubtail/hubtail/schemas"
+)
+
+// refill reads the last events of object types whose tables ask for it once more, and writes their rows again. A column
+// that turns from a typed one into text needs that: only the log has HubSpot's exact text ("1e3", not 1000). The request
+// is a flag in the database, so a crash on the way only means that it is done again.
+func (s *Sink) refill(ctx context.Context, a *Applier) error {
+	rows, err := a.pool.Query(ctx, `select object from `+quote(a.schema, "objects")+` where refill order by object`)
+	if err != nil {
+		return fmt.Errorf("look for tables to refill: %w", err)
+	}
+	objects, err := pgx.CollectRows(rows, pgx.RowTo[string])
+	if err != nil {
+		return fmt.Errorf("look for tables to refill: %w", err)
+	}
+	for _, object := range objects {
+		s.cfg.Logger.InfoContext(ctx, "reading rows again from the log after a change of a column's type", "object", object)
+		if err := s.refillObject(ctx, a, object); err != nil {
+			return fmt.Errorf("refill %s: %w", object, err)
+		}
+		if _, err := a.pool.Exec(ctx, `update `+quote(a.schema, "objects")+` set refill = false where object = $1`, object); err != nil {
+			return fmt.Errorf("refill %s: %w", object, err)
+		}
+	}
+	return nil
+}
+
+func (s *Sink) refillObject(ctx context.Context, a *Applier, object string) error {
+	reader, err := s.cfg.JetStream.OrderedConsumer(ctx, s.cfg.Stream, jetstream.OrderedConsumerConfig{
+		FilterSubjects: []string{schemas.Root + "." + schemas.EncodeToken(a.portalName()) + "." + schemas.EncodeToken(object) + ".*"},
+		DeliverPolicy:  jetstream.DeliverLastPerSubjectPolicy,
+	})
+	if err != nil {
+		return err
+	}
+	if info, err := reader.Info(ctx); err != nil || info.NumPending == 0 {
+		return err
+	}
+	iterator, err := reader.Messages(jetstream.PullMaxBytes(pullBytes))
+	if err != nil {
+		return err
+	}
+	c := &collector{cfg: s.cfg, iterator: iterator, stats: &statistics{}, until: ^uint64(0), ordered: true}
+	batches := make(chan *work)
+	done := make(chan error, 1)
+	collecting, stop := context.WithCancel(ctx)
+	defer stop()
+	go func() {
+		defer close(batches)
+		done <- c.run(collecting, batches)
+	}()
+	for w := range batches {
+		if err := a.rewrite(ctx, w.messages); err != nil {
+			drainWork(batches, stop)
+			<-done
+			return err
+		}
+	}
+	if err := <-done; err != nil {
+		return err
+	}
+	return ctx.Err()
+}
+
+// rewrite applies messages like Apply, those that the tables have already too. It says nothing about the position.
+func (a *Applier) rewrite(ctx context.Context, messages []Message) error {
+	segments, err := a.split(messages)
+	if err != nil {
+		return err
+	}
+	for _, s := range segments {
+		for _, g := range s.groups {
+			g.rewrite = true
+		}
+	}
+	return a.commit(ctx, &batch{segments: segments})
+}
+
+// definitionsFirst applies the newest property definitions in the log to tables that are still empty. Older events then
+// find their columns: the definitions that came with them may have left the log's history.
+func (s *Sink) definitionsFirst(ctx context.Context, a *Applier, stream jetstream.Stream) error {
+	filter := schemas.Root + ".*." + string(schemas.KindProperties) + ".>"
+	if s.cfg.Portal != "" {
+		filter = schemas.Root + "." + schemas.EncodeToken(s.cfg.Portal) + "." + string(schemas.KindProperties) + ".>"
+	}
+	info, err := stream.Info(ctx, jetstream.WithSubjectFilter(filter))
+	if err != nil {
+		return fmt.Errorf("look for property definitions: %w", err)
+	}
+	var messages []Message
+	for subject := range info.State.Subjects {
+		m, err := stream.GetLastMsgForSubject(ctx, subject)
+		if err != nil {
+			return fmt.Errorf("read property definitions: %w", err)
+		}
+		messages = append(messages, Message{Message: schemas.Message{Subject: m.Subject, Header: m.Header, Data: m.Data}, Seq: m.Sequence})
+	}
+	if len(messages) == 0 {
+		return nil
+	}
+	defer a.counts.messages.Add(-int64(len(messages))) // they come again in their turn
+	return a.Apply(ctx, messages, 0)
+}
