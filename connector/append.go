@@ -131,23 +131,40 @@ func (l *objectLog) append(ctx context.Context, d *draft, advance func(*schemas.
 
 // judge decides for every open entry whether it is published, and reads doubtful records again.
 func (l *objectLog) judge(ctx context.Context, d *draft) error {
-	var doubts []string
 	narrow := d.page.Asked != nil && !sameSlice(d.page.Asked, l.asked())
+	var doubts []*entry
 	for _, e := range d.open() {
 		if e.judge(d.page.Primary, narrow); e.verdict == doubtful {
-			doubts = append(doubts, e.record.ID)
+			doubts = append(doubts, e)
 		}
 	}
 	if len(doubts) == 0 {
 		return nil
 	}
-	records, err := l.confirm(ctx, doubts)
+	ids := make([]string, len(doubts))
+	for i, e := range doubts {
+		ids[i] = e.id()
+	}
+	records, err := l.confirm(ctx, ids)
 	if err != nil {
 		return fmt.Errorf("read %d doubtful records again: %w", len(doubts), err)
 	}
 	l.logger.Debug("doubtful records read again", "object", l.object.Name, "records", len(doubts), "found", len(records))
-	d.settle(records)
+	if healed := resolveDoubts(doubts, records, l.subjectOf); len(healed) > 0 {
+		if err := l.lookup(ctx, healed, false); err != nil {
+			return err
+		}
+	}
+	for _, e := range doubts {
+		if e.verdict == undecided {
+			e.judge(true, false)
+		}
+	}
 	return nil
+}
+
+func (l *objectLog) subjectOf(id string) string {
+	return schemas.RecordSubject(l.portal, l.object.Name, id)
 }
 
 // publish sends the draft in one batch, or, if it is too large for one, in several of which the last holds the cursor.

@@ -254,16 +254,33 @@ func TestMalformedAndOversizedRecordsBecomeDeadLettersOnceAndTheRestFlows(t *tes
 		{ID: "4", Reason: "properties is not an object", Raw: `{"id":"4","properties":7}`},
 		{Reason: "no id", Raw: `{}`}, {Reason: "no id", Raw: `{"x":1}`},
 	}
+	var again []string
+	confirm := func(_ context.Context, ids []string) ([]hubspot.Record, error) {
+		again = append(again, ids...)
+		return nil, nil
+	}
+	l.confirm = confirm
 	for _, want := range []schemas.Counts{
 		{Fetched: 6, Created: 2, Failed: 4}, {Fetched: 6, Unchanged: 6}, {Fetched: 6, Unchanged: 6},
 	} {
 		equal(t, "counts", mustAppend(t, l, p, nil), want)
 	}
 	equal(t, "dead letters", b.count(schemas.KindDeadLetter), 4)
+	equalSlices(t, "malformed records read again", again, []string{"4"})
 
 	// A restart forgets about oversized records, not about the others.
 	mustAppend(t, b.open("again"), p, nil)
 	equal(t, "dead letters after a restart", b.count(schemas.KindDeadLetter), 5)
+
+	// A record that was malformed once is in order when it is read again.
+	l.confirm = func(_ context.Context, ids []string) ([]hubspot.Record, error) {
+		return records(1, 9, day.Add(1e9)), nil
+	}
+	_, err := l.Reload(t.Context())
+	must(t, err)
+	p = page{Origin: schemas.OriginPoll, Rejected: []hubspot.RejectedRecord{{ID: "1", Reason: "cut"}, {ID: "9", Reason: "cut"}}}
+	equal(t, "counts", mustAppend(t, l, p, nil), schemas.Counts{Fetched: 2, Created: 1, Updated: 1})
+	equal(t, "previous_seq", b.events("1")[1].PreviousSeq, 1)
 }
 
 func TestPagesTooLargeForOneBatchEndWithTheCursor(t *testing.T) {

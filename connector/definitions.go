@@ -14,7 +14,7 @@ import (
 	"github.com/hubtail/hubtail/schemas"
 )
 
-// prepare reads the property definitions and pipelines and publishes what differs from the log.
+// prepare reads the property definitions and publishes them if they differ from those in the log.
 func (f *follower) prepare(ctx context.Context) error {
 	properties, err := f.client.Properties(ctx, f.object)
 	if err != nil {
@@ -41,12 +41,10 @@ func (f *follower) prepare(ctx context.Context) error {
 			}
 		}
 	}
-	if _, err := f.log.publishLatest(ctx, &schemas.PropertyDefinitions{
+	_, err = f.log.publishLatest(ctx, &schemas.PropertyDefinitions{
 		Portal: f.log.portal, Object: f.object.Name, ObjectTypeID: f.object.TypeID, Properties: properties,
-	}); err != nil {
-		return err
-	}
-	return f.preparePipelines(ctx, names)
+	})
+	return err
 }
 
 // newNames returns the names that the known definitions lack; none if there are no known ones.
@@ -125,8 +123,8 @@ func cloneHeader(h map[string][]string) map[string][]string {
 }
 
 // preparePipelines publishes the pipelines of an object type that has them.
-func (f *follower) preparePipelines(ctx context.Context, properties []string) error {
-	if !hasPipelines(f.object, properties) {
+func (f *follower) preparePipelines(ctx context.Context) error {
+	if !hasPipelines(f.object, f.properties()) {
 		return nil
 	}
 	pipelines, err := f.client.Pipelines(ctx, f.object)

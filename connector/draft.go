@@ -35,12 +35,14 @@ func (l *objectLog) newDraft(p page) *draft {
 			}
 			continue
 		}
-		e := &entry{record: r, subject: schemas.RecordSubject(l.portal, l.object.Name, r.ID)}
+		e := &entry{record: r, subject: l.subjectOf(r.ID)}
 		byID[r.ID] = e
 		d.entries = append(d.entries, e)
 	}
 	for _, r := range p.Rejected {
-		d.entries = append(d.entries, l.deadEntry(r.ID, r.Reason, r.Raw, d.at))
+		e := l.deadEntry(r.ID, r.Reason, r.Raw, d.at)
+		e.readable = r.ID != "" && byID[r.ID] == nil
+		d.entries = append(d.entries, e)
 	}
 	return d
 }
@@ -56,24 +58,29 @@ func (d *draft) open() []*entry {
 	return open
 }
 
-// settle takes the records that were read again for the doubtful entries.
-func (d *draft) settle(records []hubspot.Record) {
+// resolveDoubts gives the doubtful entries what was read again for them. Those that were malformed before and are records now
+// are returned: their last events are still to be looked up.
+func resolveDoubts(doubts []*entry, records []hubspot.Record, subject func(id string) string) (healed []*entry) {
 	found := make(map[string]hubspot.Record, len(records))
 	for _, r := range records {
 		found[r.ID] = inMillis(r)
 	}
-	for _, e := range d.entries {
-		if e.done || e.verdict != doubtful {
-			continue
-		}
-		r, ok := found[e.record.ID]
-		if !ok { // archived, merged or purged: whoever watches for those will tell
+	for _, e := range doubts {
+		r, ok := found[e.id()]
+		e.confirmed = true
+		switch {
+		case ok && e.dead != nil:
+			*e = entry{record: r, subject: subject(r.ID), confirmed: true}
+			healed = append(healed, e)
+		case ok:
+			e.record, e.verdict = r, undecided
+		case e.dead != nil:
+			e.verdict = changed
+		default: // archived, merged or purged: whoever watches for those will tell
 			e.verdict = unchanged
-			continue
 		}
-		e.record, e.confirmed = r, true
-		e.judge(true, false)
 	}
+	return healed
 }
 
 // counts says what the page did, as far as it is decided.
@@ -120,6 +127,7 @@ const (
 type entry struct {
 	record    hubspot.Record
 	dead      *schemas.DeadLetter // instead of record
+	readable  bool                // the dead letter's id is the record's: it can be read again
 	subject   string
 	last      lastEvent
 	verdict   verdict
@@ -128,6 +136,14 @@ type entry struct {
 	msg       *nats.Msg
 	triedID   string // ce-id of the event that we tried to publish
 	done      bool   // known to be in the log
+}
+
+// id returns the record's id.
+func (e *entry) id() string {
+	if e.dead != nil {
+		return e.dead.ID
+	}
+	return e.record.ID
 }
 
 // lastEvent is the last message of a subject; seq is 0 if there is none.
@@ -157,7 +173,7 @@ func (l *lastEvent) event() *schemas.Event {
 func (e *entry) judge(primary, narrow bool) {
 	e.verdict = changed
 	if e.last.seq == 0 {
-		if narrow && e.dead == nil && !e.confirmed {
+		if !e.confirmed && (narrow || e.dead != nil && e.readable) {
 			e.verdict = doubtful
 		}
 		return
@@ -169,6 +185,8 @@ func (e *entry) judge(primary, narrow bool) {
 	if e.dead != nil {
 		if sameDeadLetter(e.dead, e.last.msg) {
 			e.verdict = unchanged
+		} else if e.readable && !e.confirmed {
+			e.verdict = doubtful
 		}
 		return
 	}

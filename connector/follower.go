@@ -2,6 +2,7 @@ package connector
 
 import (
 	"context"
+	"errors"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -65,6 +66,7 @@ func (f *follower) needsBackfill() bool {
 // follow works until ctx ends. It returns an error only if no object type can go on.
 func (f *follower) follow(ctx context.Context) error {
 	err := f.keep(ctx, func(ctx context.Context) error {
+		// Nobody waits for us any longer once the first try failed.
 		defer f.prepareOnce.Do(func() { close(f.prepared) })
 		return f.work(ctx)
 	})
@@ -72,9 +74,22 @@ func (f *follower) follow(ctx context.Context) error {
 	return err
 }
 
+// begin takes the cursor over from whoever led, and prepares.
+func (f *follower) begin(ctx context.Context) error {
+	if _, err := f.log.Reload(ctx); err != nil {
+		return err
+	}
+	return f.prepare(ctx)
+}
+
 // work prepares, asks for a full read if none was finished, and polls. It returns when something fails.
 func (f *follower) work(ctx context.Context) error {
 	f.covered, f.lastDeep, f.lastLate = coverage{}, passStats{}, passStats{} // someone else may have led meanwhile
+	select {
+	case <-f.loaded: // ended while we waited
+		f.loading.Store(false)
+	default:
+	}
 	if err := f.prepare(ctx); err != nil {
 		return err
 	}
@@ -86,7 +101,17 @@ func (f *follower) work(ctx context.Context) error {
 		}
 	}
 	f.prepareOnce.Do(func() { close(f.prepared) })
+	if err := f.preparePipelines(ctx); err != nil {
+		return err
+	}
+	return f.followChanges(ctx)
+}
 
+// errInterrupted says that another source led for a while during a full read.
+var errInterrupted = errors.New("full read interrupted by another source, going on")
+
+// followChanges polls, until something fails.
+func (f *follower) followChanges(ctx context.Context) error {
 	redefine := time.NewTimer(jitter(f.source.cfg.DefinitionsInterval))
 	defer redefine.Stop()
 	interval, first := f.source.cfg.PollInterval, time.Duration(0)
@@ -100,12 +125,15 @@ func (f *follower) work(ctx context.Context) error {
 		select {
 		case err := <-f.loaded:
 			f.loading.Store(false)
+			if errors.Is(err, ErrStandby) && !f.log.standsBy(ctx) {
+				return errInterrupted
+			}
 			if err != nil {
 				return err
 			}
 			poll.Reset(0) // the incremental pass that completes a full read
 		case <-redefine.C:
-			if err := f.prepare(ctx); err != nil {
+			if err := errors.Join(f.prepare(ctx), f.preparePipelines(ctx)); err != nil {
 				return err
 			}
 			redefine.Reset(jitter(f.source.cfg.DefinitionsInterval))
@@ -139,6 +167,9 @@ func (f *follower) interval(last time.Duration, news int64) time.Duration {
 // syncOnce reads what changed since the last time and records it as a run.
 func (f *follower) syncOnce(ctx context.Context) error {
 	from := f.client.Now()
+	if err := f.preparePipelines(ctx); err != nil {
+		return err
+	}
 	f.covered, f.lastLate, f.movedAt = coverage{}, passStats{}, time.Time{}
 	stats, err := f.deep(ctx)
 	if err != nil {

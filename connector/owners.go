@@ -60,9 +60,13 @@ func (r *roster) follow(ctx context.Context) error {
 // syncOnce reads the owners and records it as a run.
 func (r *roster) syncOnce(ctx context.Context) error {
 	from := r.client.Now()
-	counts, err := r.read(ctx)
+	var counts schemas.Counts
+	_, err := r.log.Reload(ctx)
+	if err == nil {
+		counts, err = r.read(ctx)
+	}
 	if err != nil {
-		r.failed(ctx, PhaseFailed, err)
+		r.failed(ctx, phaseOf(err), err)
 		return err
 	}
 	r.endRun(ctx, "incremental", from, counts, nil)

@@ -19,17 +19,26 @@ type passStats struct {
 	counts   schemas.Counts
 }
 
+// How often things are due, in poll intervals; in the comments, at the default of 12 s.
 const (
-	// moveEvery is how often the cursor is written while nothing changes: often enough that a standby sees us live.
+	deepEvery = 2.5 // 30 s, a deep pass that is not small
+	lateEvery = 25  // 5 min, a late pass that is not small
+	peekEvery = 0.3 // 4 s, a look at the newest changes during a long pass
+
+	// moveEvery bounds how often the cursor is written while nothing changes: a standby is to see us live.
 	moveEvery = 10 * time.Second
-	// deepEvery and lateEvery are how often a deep and a late pass are due that cost more than one request.
-	deepEvery = 30 * time.Second
-	lateEvery = 5 * time.Minute
+	// fewRecords is what may be read again with every poll, for the price of a request that is made anyway.
+	fewRecords = 50
 )
 
-// due says whether a pass that cost more than one request last time is due again. A long one must leave time for others.
-func (p passStats) due(now time.Time, every time.Duration, share time.Duration) bool {
-	return p.requests <= 1 || now.Sub(p.start) >= max(every, share*p.end.Sub(p.start))
+func (f *follower) every(intervals float64) time.Duration {
+	return time.Duration(intervals * float64(f.source.cfg.PollInterval))
+}
+
+// due says whether a pass of this kind is to be made again, given the last one: always if it was small, else after a
+// while, and after several times as long as it took.
+func (p passStats) due(now time.Time, small int64, every, times time.Duration) bool {
+	return p.requests <= 1 && p.counts.Fetched <= small || now.Sub(p.start) >= max(every, times*p.end.Sub(p.start))
 }
 
 // poll makes one pass over what changed and returns how many records were new to the log. A deep pass reaches back to
@@ -38,7 +47,7 @@ func (p passStats) due(now time.Time, every time.Duration, share time.Duration) 
 // back only a little, go between.
 func (f *follower) poll(ctx context.Context) (news int64, err error) {
 	pass := f.deep
-	if !f.lastDeep.due(f.client.Now(), deepEvery, 3) {
+	if !f.lastDeep.due(f.client.Now(), searchPage, f.every(deepEvery), 3) {
 		pass = f.fast
 	}
 	stats, err := pass(ctx)
@@ -49,10 +58,11 @@ func (f *follower) poll(ctx context.Context) (news int64, err error) {
 func (f *follower) deep(ctx context.Context) (passStats, error) {
 	now, cfg := f.client.Now(), f.source.cfg
 	since := f.covered.next(f.log.Cursor(), now, cfg.Settle, cfg.Reach)
-	late := f.lastLate.due(now, lateEvery, 10)
+	late := f.lastLate.due(now, fewRecords, f.every(lateEvery), 10)
 	if late {
 		since = earlier(since, now.Add(-cfg.Reach))
 	}
+	f.lastPass = now
 	stats, err := f.pass(ctx, f.changedSince(since), func(c *schemas.Cursor, start time.Time) {
 		c.CompleteThrough = f.covered.extend(since, start, cfg.Settle).watermark(*c, cfg.Settle)
 	})
@@ -71,7 +81,9 @@ func (f *follower) deep(ctx context.Context) (passStats, error) {
 
 // fast reads what changed since shortly before the last pass began.
 func (f *follower) fast(ctx context.Context) (passStats, error) {
-	return f.pass(ctx, f.changedSince(f.lastPass.Add(-f.source.cfg.Overlap)), nil)
+	since := f.lastPass.Add(-f.source.cfg.Overlap)
+	f.lastPass = f.client.Now()
+	return f.pass(ctx, f.changedSince(since), nil)
 }
 
 // changedSince selects the records modified at t or later. HubSpot rule: filter values are epoch milliseconds; a filter
@@ -92,7 +104,6 @@ const idProperty = "hs_object_id"
 // often, so that fresh ones need not wait for old ones.
 func (f *follower) pass(ctx context.Context, filter hubspot.Filter, complete func(*schemas.Cursor, time.Time)) (passStats, error) {
 	stats := passStats{start: f.client.Now()}
-	f.lastPass = stats.start
 	lastPeek := stats.start
 	names := f.properties()
 	walk := idWalk{}
@@ -106,7 +117,7 @@ func (f *follower) pass(ctx context.Context, filter hubspot.Filter, complete fun
 			return stats, fmt.Errorf("search %s: %w", f.object.Name, err)
 		}
 		var advance func(*schemas.Cursor)
-		move := walk.done && (newsOf(stats.counts) > 0 || stats.start.Sub(f.movedAt) >= moveEvery)
+		move := walk.done && (newsOf(stats.counts) > 0 || stats.start.Sub(f.movedAt) >= min(moveEvery, f.every(1)))
 		if move {
 			advance = func(c *schemas.Cursor) {
 				c.PolledTo = later(c.PolledTo, earlier(walk.newest, stats.start))
@@ -125,7 +136,7 @@ func (f *follower) pass(ctx context.Context, filter hubspot.Filter, complete fun
 			stats.end = f.client.Now()
 			return stats, nil
 		}
-		if now := f.client.Now(); now.Sub(lastPeek) >= f.source.cfg.PollInterval/3 {
+		if now := f.client.Now(); now.Sub(lastPeek) >= f.every(peekEvery) {
 			lastPeek = now
 			if err := f.peek(ctx, filter, names, &stats); err != nil {
 				return stats, err

@@ -429,6 +429,41 @@ func TestRunFollowsChangesWhileItReadsEverything(t *testing.T) {
 	}
 }
 
+func TestFaultsOfHubSpotLoseNothing(t *testing.T) {
+	t.Parallel()
+	b := setupSource(t, simulator.Options{Calls: 2500, IndexLag: simulator.Lag{Off: true}},
+		Config{Objects: []string{"calls"}, PollInterval: 50 * time.Millisecond, Settle: 100 * time.Millisecond})
+	for _, kind := range []simulator.FaultKind{
+		simulator.FaultStatus, simulator.FaultHTML, simulator.FaultReset, simulator.FaultCut, simulator.FaultLength,
+		simulator.FaultMalformed, simulator.FaultLoop, simulator.FaultSkip, simulator.FaultNoPaging,
+	} {
+		b.sim.Inject(simulator.Fault{Kind: kind, Endpoint: "list", Rate: 0.01})
+		b.sim.Inject(simulator.Fault{Kind: kind, Endpoint: "search", Rate: 0.01})
+	}
+	stop := b.run(b.source)
+	ids := b.sim.IDs("calls", 0, 2500, 1)
+	var changed time.Time
+	for i := range 20 {
+		must(t, b.sim.Update("calls", ids[i*61%len(ids)], map[string]string{"hs_call_title": strconv.Itoa(i)}))
+		_, err := b.sim.UpdateMany("calls", b.sim.IDs("calls", i, 300, 2), map[string]string{"hs_call_title": "bulk"}, time.Time{})
+		must(t, err)
+		changed = b.sim.Now()
+		target := changed
+		if i%10 == 9 {
+			eventually(t, "the watermark goes on", time.Minute, func() bool { return b.source.Status()[0].CompleteThrough.After(target) })
+		}
+	}
+	b.sim.ClearFaults()
+	end := b.sim.Now()
+	eventually(t, "the watermark goes on", time.Minute, func() bool { return b.source.Status()[0].CompleteThrough.After(end) })
+	must(t, stop())
+	b.sim.Advance(time.Minute)
+	b.source.followers[0].lastLate = passStats{}
+	b.poll("calls")
+	b.nothingLost("calls", b.sim.Now())
+	b.noDuplicates()
+}
+
 // run starts a source and returns how to stop it.
 func (b *sourceBundle) run(s *Source) (stop func() error) {
 	ctx, cancel := context.WithCancel(b.t.Context())

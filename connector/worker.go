@@ -34,6 +34,9 @@ const (
 // keep calls work until ctx ends. It returns an error only if no object type can go on.
 func (w *worker) keep(ctx context.Context, work func(context.Context) error) error {
 	wait := retryFirst
+	if _, err := w.log.Reload(ctx); err != nil && ctx.Err() == nil {
+		w.failed(ctx, PhaseFailed, err)
+	}
 	for {
 		began := time.Now()
 		err := work(ctx)
