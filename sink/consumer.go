@@ -23,6 +23,9 @@ const (
 	pullBytes = 18 << 20
 )
 
+// ErrOtherConsumer says that the durable consumer has settings a sink cannot work with: it is somebody else's.
+var ErrOtherConsumer = errors.New("the consumer is not a sink's")
+
 // attach finds the stream and the consumer, and makes the tables and the consumer agree on where to go on. Everything up
 // to the returned place is in the tables.
 func (s *Sink) attach(ctx context.Context) (*Applier, jetstream.Consumer, *jetstream.ConsumerInfo, error) {
@@ -131,8 +134,8 @@ func (s *Sink) ensureConsumer(ctx context.Context, stream jetstream.Stream, posi
 	}
 	have := consumer.CachedInfo().Config
 	if have.AckPolicy != want.AckPolicy || filterOf(have) != filterOf(want) {
-		return nil, fmt.Errorf("consumer %s reads %q with acks %q, not %q with explicit acks: choose another --consumer, or delete it",
-			s.cfg.Consumer, filterOf(have), have.AckPolicy, s.cfg.filter())
+		return nil, fmt.Errorf("%w: %s reads %q with acks %q, not %q with explicit acks: choose another --consumer, or delete it",
+			ErrOtherConsumer, s.cfg.Consumer, filterOf(have), have.AckPolicy, s.cfg.filter())
 	}
 	if have.MaxDeliver != want.MaxDeliver || have.AckWait != want.AckWait || have.MaxAckPending != want.MaxAckPending {
 		have.MaxDeliver, have.AckWait, have.MaxAckPending = want.MaxDeliver, want.AckWait, want.MaxAckPending

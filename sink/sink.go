@@ -125,7 +125,7 @@ func (s *Sink) Run(ctx context.Context) error {
 
 // permanent reports whether waiting cannot help.
 func permanent(err error) bool {
-	if errors.Is(err, ErrOtherStream) || errors.Is(err, ErrOtherPortal) {
+	if errors.Is(err, ErrOtherStream) || errors.Is(err, ErrOtherPortal) || errors.Is(err, ErrOtherConsumer) {
 		return true
 	}
 	var pgErr *pgconn.PgError

@@ -1,0 +1,366 @@
+package sink_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/nats-io/nats.go/jetstream"
+
+	"github.com/hubtail/hubtail/sink"
+)
+
+// load publishes n contacts with the version as their value.
+func (r *rig) load(n int, version string) (last uint64) {
+	for i := range n {
+		last = r.publish(event("contacts", int64(i), 0, props{"email": version}))
+	}
+	return last
+}
+
+func TestADatabaseRestoredFromABackupCatchesUp(t *testing.T) {
+	t.Parallel()
+	r := newRig(t)
+	s := r.start()
+	r.publish(definitions(t, "contacts", 0, "email", "string"))
+	r.applied(r.load(20, "a"))
+	for _, sql := range []string{`create table backup as table hubspot.contacts`, `create table positions_backup as table hubspot.positions`} {
+		r.exec(sql)
+	}
+	last := r.load(20, "b")
+	r.applied(last)
+	_ = s.stop()
+	// The tables go back in time; the consumer does not.
+	r.exec(`truncate hubspot.contacts`)
+	r.exec(`insert into hubspot.contacts select * from backup`)
+	r.exec(`delete from hubspot.positions`)
+	r.exec(`insert into hubspot.positions select * from positions_backup`)
+	r.start()
+	r.applied(last)
+	r.want("20", `select count(*) from hubspot.contacts where email = 'b'`)
+}
+
+func TestADatabaseSetBackUnderARunningSinkCatchesUp(t *testing.T) {
+	t.Parallel()
+	r := newRig(t)
+	r.start()
+	r.publish(definitions(t, "contacts", 0, "email", "string"))
+	r.applied(r.load(20, "a"))
+	r.exec(`begin; delete from hubspot.contacts where id < 10; update hubspot.positions set seq = 1, high = 1; commit`)
+	last := r.publish(event("contacts", 100, 0, props{"email": "b"}))
+	r.applied(last)
+	r.want("21", `select count(*) from hubspot.contacts`)
+}
+
+func TestAnEmptyDatabaseIsFilledThoughTheConsumerIsAhead(t *testing.T) {
+	t.Parallel()
+	r := newRig(t)
+	s := r.start()
+	r.publish(definitions(t, "contacts", 0, "email", "string"))
+	last := r.load(20, "a")
+	r.applied(last)
+	_ = s.stop()
+	r.exec(`truncate hubspot.contacts, hubspot.positions`)
+	r.start()
+	r.applied(last)
+	r.want("20", `select count(*) from hubspot.contacts`)
+}
+
+func TestADeletedConsumerIsMadeAgainBehindThePosition(t *testing.T) {
+	t.Parallel()
+	r := newRig(t)
+	s := r.start()
+	r.publish(definitions(t, "contacts", 0, "email", "string"))
+	last := r.load(20, "a")
+	r.applied(last)
+	if err := r.stream.DeleteConsumer(t.Context(), sink.DefaultConsumer); err != nil {
+		t.Fatal(err)
+	}
+	r.applied(r.load(20, "b"))
+	r.want("20", `select count(*) from hubspot.contacts where email = 'b'`)
+	info, err := r.stream.Consumer(t.Context(), sink.DefaultConsumer)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if start := info.CachedInfo().Config.OptStartSeq; start <= last {
+		t.Errorf("the new consumer starts at %d, the tables were at %d", start, last)
+	}
+	if got := s.Stats().Unchanged; got != 0 {
+		t.Errorf("%d events were applied twice", got)
+	}
+}
+
+func TestARecreatedStreamIsRefused(t *testing.T) {
+	t.Parallel()
+	r := newRig(t)
+	s := r.start()
+	r.applied(r.publish(event("contacts", 1, 0, props{"email": "a"})))
+	_ = s.stop()
+	if err := r.js.DeleteStream(t.Context(), "HUBSPOT"); err != nil {
+		t.Fatal(err)
+	}
+	r.createStream()
+	r.publish(event("contacts", 1, 0, props{"email": "b"}))
+	err := r.start().wait()
+	if !errors.Is(err, sink.ErrOtherStream) || !strings.Contains(err.Error(), "--schema") {
+		t.Errorf("error %v", err)
+	}
+	r.want(`{"email": "a"}`, `select _extra from hubspot.contacts`)
+}
+
+func TestAStreamRecreatedUnderARunningSinkIsRefused(t *testing.T) {
+	t.Parallel()
+	r := newRig(t)
+	s := r.start()
+	r.applied(r.publish(event("contacts", 1, 0, props{"email": "a"})))
+	if err := r.js.DeleteStream(t.Context(), "HUBSPOT"); err != nil {
+		t.Fatal(err)
+	}
+	r.createStream()
+	r.publish(event("contacts", 1, 0, props{"email": "b"}))
+	if err := s.wait(); !errors.Is(err, sink.ErrOtherStream) {
+		t.Errorf("error %v", err)
+	}
+}
+
+func TestATruncatedStreamIsRefused(t *testing.T) {
+	t.Parallel()
+	r := newRig(t)
+	s := r.start()
+	r.applied(r.publish(event("contacts", 1, 0, props{"email": "a"})))
+	_ = s.stop()
+	r.exec(`update hubspot.positions set seq = 100, high = 100`)
+	if err := r.start().wait(); !errors.Is(err, sink.ErrOtherStream) {
+		t.Errorf("error %v", err)
+	}
+}
+
+func TestHistoryLostBehindThePositionEndsInTheLastValues(t *testing.T) {
+	t.Parallel()
+	r := newRig(t)
+	s := r.start()
+	r.publish(definitions(t, "contacts", 0, "email", "string"))
+	r.applied(r.load(3, "a"))
+	_ = s.stop()
+	if err := r.stream.DeleteConsumer(t.Context(), sink.DefaultConsumer); err != nil {
+		t.Fatal(err)
+	}
+	var last uint64
+	for i := range 20 { // more than the log keeps of a record
+		last = r.load(3, fmt.Sprint("v", i))
+	}
+	if info, _ := r.stream.Info(t.Context()); info.State.NumDeleted == 0 && info.State.FirstSeq < 6 {
+		t.Fatal("the log lost nothing: the test proves nothing")
+	}
+	r.start()
+	r.applied(last)
+	r.want("3", `select count(*) from hubspot.contacts where email = 'v19'`)
+}
+
+func TestTwoSinksShareOneConsumer(t *testing.T) {
+	t.Parallel()
+	r := newRig(t)
+	r.publish(definitions(t, "contacts", 0, "email", "string", "n", "number"))
+	small := func(c *sink.Config) { c.BatchRows = 50 }
+	first := r.start(small)
+	other := openPool(t, r.url)
+	second := r.start(small, func(c *sink.Config) { c.Pool = other })
+	for i := range 40 {
+		if i == 20 {
+			r.publish(definitions(t, "contacts", 0, "email", "string", "n", "number", "late", "string"))
+		}
+		for id := range 25 {
+			r.publish(event("contacts", int64(id), 0, props{"email": fmt.Sprint("v", i), "n": fmt.Sprint(i), "late": "l"}))
+		}
+	}
+	last := r.load(25, "end")
+	r.applied(last)
+	r.want("25", `select count(*) from hubspot.contacts where email = 'end' and n is null and late is null and _extra is null`)
+	if a, b := first.Stats(), second.Stats(); a.Messages == 0 || b.Messages == 0 {
+		t.Logf("one sink did all the work: %d and %d messages", a.Messages, b.Messages)
+	}
+	// Killed without a word, its messages unacknowledged: the other goes on, and a new one brings the rest at once.
+	_ = first.stop()
+	r.applied(r.load(25, "more"))
+	r.want("25", `select count(*) from hubspot.contacts where email = 'more'`)
+}
+
+func TestPostgresGoingAwayOnlyDelays(t *testing.T) {
+	t.Parallel()
+	r := newRig(t)
+	admin, err := pgx.Connect(t.Context(), r.url)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer admin.Close(context.WithoutCancel(t.Context()))
+	r.publish(definitions(t, "contacts", 0, "email", "string"))
+	s := r.start(func(c *sink.Config) { c.BatchRows = 20 })
+	var last uint64
+	for i := range 15 {
+		last = r.load(40, fmt.Sprint("v", i))
+		// At a random moment of a transaction or between two.
+		if _, err := admin.Exec(t.Context(), `select pg_terminate_backend(pid) from pg_stat_activity
+			where datname = current_database() and pid <> pg_backend_pid()`); err != nil {
+			t.Fatal(err)
+		}
+	}
+	r.applied(last)
+	r.want("40", `select count(*) from hubspot.contacts where email = 'v14'`)
+	r.want("0", `select count(*) from hubspot.dead_letters`)
+	eventually(t, "all well", func() bool { st := s.Stats(); return st.Error == "" && st.Lag == 0 })
+}
+
+func TestAReadOnlyDatabaseIsWaitedFor(t *testing.T) {
+	t.Parallel()
+	r := newRig(t)
+	r.publish(definitions(t, "contacts", 0, "email", "string"))
+	s := r.start()
+	r.applied(r.load(5, "a"))
+	database := r.value(`select quote_ident(current_database())`)
+	admin, err := pgx.Connect(t.Context(), r.url)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer admin.Close(context.WithoutCancel(t.Context()))
+	setReadOnly := func(how string) {
+		for _, sql := range []string{`set default_transaction_read_only = off`, `alter database ` + database + how,
+			`select pg_terminate_backend(pid) from pg_stat_activity where datname = current_database() and pid <> pg_backend_pid()`} {
+			if _, err := admin.Exec(t.Context(), sql); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	setReadOnly(` set default_transaction_read_only = on`)
+	last := r.publish(event("contacts", 1, 0, props{"email": "b"}))
+	eventually(t, "the sink says why it waits", func() bool { return strings.Contains(s.Stats().Error, "25006") })
+	if lag := s.Stats().Lag; lag != 1 {
+		t.Errorf("lag %d, want 1", lag)
+	}
+	setReadOnly(` reset default_transaction_read_only`)
+	r.applied(last)
+	r.want("b", `select email from hubspot.contacts where id = 1`)
+	r.want("0", `select count(*) from hubspot.dead_letters`)
+}
+
+func TestALockedTableIsWaitedFor(t *testing.T) {
+	t.Parallel()
+	r := newRig(t)
+	r.publish(definitions(t, "contacts", 0, "email", "string"))
+	s := r.start()
+	r.applied(r.load(5, "a"))
+	tx, err := r.pool.Begin(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := tx.Exec(t.Context(), `lock table hubspot.contacts in share mode`); err != nil {
+		t.Fatal(err)
+	}
+	// A change of columns gives up after two seconds, so that readers are not held up, and tries again.
+	last := r.publish(definitions(t, "contacts", 0, "email", "string", "age", "number"), event("contacts", 1, 0, props{"age": "5"}))
+	eventually(t, "the lock timeout", func() bool { return strings.Contains(s.Stats().Error, "55P03") })
+	_ = tx.Rollback(t.Context())
+	r.applied(last)
+	r.want("5", `select age from hubspot.contacts where id = 1`)
+}
+
+func TestMissingRightsStopTheSinkWithAdvice(t *testing.T) {
+	t.Parallel()
+	r := newRig(t)
+	s := r.start()
+	r.applied(r.load(1, "a"))
+	r.exec(`drop schema hubspot cascade`)
+	r.publish(event("contacts", 1, 0, props{"email": "b"}))
+	if err := s.wait(); err == nil || !strings.Contains(err.Error(), "hubtail migrate") {
+		t.Errorf("error %v", err)
+	}
+}
+
+func TestStoppingCommitsAndAcknowledgesWhatWasBegun(t *testing.T) {
+	t.Parallel()
+	r := newRig(t)
+	r.publish(definitions(t, "contacts", 0, "email", "string"))
+	s := r.start(func(c *sink.Config) { c.BatchRows = 10 })
+	last := r.load(500, "a")
+	start := time.Now()
+	if err := s.stop(); err != nil {
+		t.Fatal(err)
+	}
+	if took := time.Since(start); took > 5*time.Second {
+		t.Errorf("stopping took %s", took)
+	}
+	r.want("true", `select (select count(*) from hubspot.contacts) >= seq - 1 from hubspot.positions`)
+	// Nothing has to wait for its redelivery: the next sink reads on behind the position.
+	start = time.Now()
+	r.start()
+	r.applied(last)
+	if took := time.Since(start); took > 20*time.Second {
+		t.Errorf("going on took %s", took)
+	}
+	r.want("500", `select count(*) from hubspot.contacts`)
+}
+
+func TestAnEventIsNotHeldBackByALargeOne(t *testing.T) {
+	t.Parallel()
+	r := newRig(t)
+	r.publish(definitions(t, "contacts", 0, "email", "string"))
+	s := r.start()
+	big := strings.Repeat("x", 6<<20)
+	last := r.publish(event("contacts", 1, 0, props{"email": big}), event("contacts", 2, 0, props{"email": "small"}), event("contacts", 3, 0, props{"email": big}))
+	r.applied(last)
+	r.want("6291456 5 6291456", `select string_agg(length(email)::text, ' ' order by id) from hubspot.contacts`)
+	_ = s.stop()
+}
+
+func TestATypeChangeToTextIsRefilledFromTheLog(t *testing.T) {
+	t.Parallel()
+	r := newRig(t)
+	r.start()
+	r.publish(definitions(t, "contacts", 0, "n", "number", "t", "datetime"))
+	r.applied(r.publish(event("contacts", 1, 0, props{"n": "1.5e3", "t": "1600000000000"}), event("contacts", 2, 0, props{"n": "7"})))
+	r.want("1500", `select n from hubspot.contacts where id = 1`)
+	r.applied(r.publish(definitions(t, "contacts", 0, "n", "string", "t", "string")))
+	eventually(t, "refill", func() bool { return r.value(`select refill from hubspot.objects`) == "false" })
+	r.want("1.5e3 1600000000000", `select concat(n, ' ', t) from hubspot.contacts where id = 1`)
+	r.want("7", `select n from hubspot.contacts where id = 2`)
+	r.want("2 3", `select string_agg(_seq::text, ' ' order by id) from hubspot.contacts`)
+}
+
+func TestDefinitionsComeFirstIntoEmptyTables(t *testing.T) {
+	t.Parallel()
+	r := newRig(t)
+	r.publish(event("contacts", 1, 0, props{"email": "a"}))
+	last := r.publish(definitions(t, "contacts", 0, "email", "string"))
+	r.start()
+	r.applied(last)
+	r.want("a", `select email from hubspot.contacts`)
+	r.want("2", `select generation from hubspot.objects`)
+}
+
+func TestOneOfTwoPortalsIsChosen(t *testing.T) {
+	t.Parallel()
+	r := newRig(t)
+	other := event("contacts", 9, 0, nil)
+	other.Subject = strings.Replace(other.Subject, "hubspot.42.", "hubspot.43.", 1)
+	r.publish(other, event("contacts", 1, 0, props{"email": "a"}))
+	r.start(func(c *sink.Config) { c.Portal = portal })
+	r.applied(2)
+	r.want("1", `select count(*) from hubspot.contacts`)
+	if err := r.start(func(c *sink.Config) { c.Consumer = "other" }).wait(); !errors.Is(err, sink.ErrOtherPortal) {
+		t.Errorf("error %v", err)
+	}
+}
+
+func TestAConsumerOfAnotherKindIsRefused(t *testing.T) {
+	t.Parallel()
+	r := newRig(t)
+	if _, err := r.stream.CreateConsumer(t.Context(), jetstream.ConsumerConfig{Durable: sink.DefaultConsumer, AckPolicy: jetstream.AckNonePolicy}); err != nil {
+		t.Fatal(err)
+	}
+	if err := r.start().wait(); err == nil || !strings.Contains(err.Error(), "--consumer") {
+		t.Errorf("error %v", err)
+	}
+}
