@@ -77,12 +77,7 @@ func Start(ctx context.Context, opts Options) (*Cluster, error) {
 	if err == nil {
 		return c, nil
 	}
-	// The folder or its data is the trouble: no other binary would do better.
-	var folder *FolderError
-	if errors.As(err, &folder) || ctx.Err() != nil {
-		return nil, errors.Join(err, h.close())
-	}
-	if closeErr := h.close(); closeErr != nil {
+	if closeErr := h.close(); closeErr != nil || hopeless(ctx, err) {
 		return nil, errors.Join(err, closeErr)
 	}
 	return startContainer(ctx, opts, err)
@@ -97,8 +92,7 @@ func startPrivate(ctx context.Context, opts Options, h *home) (*Cluster, error) 
 		if err == nil {
 			return c, nil
 		}
-		var folder *FolderError
-		if errors.As(err, &folder) || ctx.Err() != nil {
+		if hopeless(ctx, err) {
 			return nil, err
 		}
 		opts.Logger.Warn("postgres does not start, trying the next one", "binaries", bin.dir, "error", err)
@@ -115,8 +109,18 @@ func startPrivate(ctx context.Context, opts Options, h *home) (*Cluster, error) 
 			return c, nil
 		}
 	}
+	if hopeless(ctx, err) {
+		return nil, err
+	}
 	tried.download = err
 	return nil, &tried
+}
+
+// hopeless reports failures that other binaries would not cure: the folder or
+// its data are the trouble, or the caller has given up.
+func hopeless(ctx context.Context, err error) bool {
+	var folder *FolderError
+	return errors.As(err, &folder) || ctx.Err() != nil
 }
 
 func startContainer(ctx context.Context, opts Options, err error) (*Cluster, error) {
