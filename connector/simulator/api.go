@@ -126,6 +126,8 @@ func isDated(s string) bool {
 
 // serveAPI answers one request: the edge first (length, token), then the limits, then the endpoint.
 func (s *Simulator) serveAPI(w http.ResponseWriter, r *http.Request) {
+	s.active.Add(1)
+	defer s.active.Done()
 	c := &call{Simulator: s, request: r, number: s.requests.Add(1), now: s.portal.now(), header: w.Header(), status: http.StatusOK}
 	buffer := bodies.Get().(*[]byte)
 	c.body = (*buffer)[:0]
@@ -147,7 +149,7 @@ func (s *Simulator) serveAPI(w http.ResponseWriter, r *http.Request) {
 // answer decides what the request gets.
 func (c *call) answer() {
 	r := c.request
-	if len(r.URL.RequestURI()) > c.opts.MaxURL {
+	if len(r.RequestURI) > c.opts.MaxURL {
 		c.header.Set("Content-Type", "text/html")
 		c.status, c.body = http.StatusRequestURITooLong, append(c.body, "<html><body><h1>414 Request-URI Too Large</h1></body></html>"...)
 		return

@@ -243,7 +243,7 @@ func (s *Simulator) controlIndexWait(w http.ResponseWriter, r *http.Request) {
 			answer(w, nil, nil)
 			return
 		}
-		if !wait(r.Context(), 20*time.Millisecond) {
+		if !s.wait(r.Context(), 20*time.Millisecond) {
 			return
 		}
 	}

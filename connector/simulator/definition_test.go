@@ -119,7 +119,7 @@ func TestHardValuesSurviveTheWire(t *testing.T) {
 		"lone \xed\xa0\x80":           `"lone \ud800"`,
 		"\xed\xb0\x80 low":            `"\udc00 low"`,
 		`quo"te \ back`:               `"quo\"te \\ back"`,
-		"🧑🏽‍💻\n":                       `"🧑🏽‍💻\n"`,
+		"🧑🏽‍💻\n":                      `"🧑🏽‍💻\n"`,
 		strings.Repeat("ž", 65_536/2): `"` + strings.Repeat("ž", 65_536/2) + `"`,
 	} {
 		ok(t, p.Update("contacts", id, map[string]string{"custom_text": value}))
@@ -163,7 +163,7 @@ func TestOwnersPageAndArchive(t *testing.T) {
 	if len(p.get("/crm/v3/owners").ids()) != 6 || len(p.get("/crm/v3/owners?email="+p.Owners()[0].Email).ids()) != 1 {
 		t.Fatal("live owners")
 	}
-	p.get("/crm/v3/owners/" + p.Owners()[0].ID).want(t, 200)
+	p.get("/crm/v3/owners/"+p.Owners()[0].ID).want(t, 200)
 }
 
 func TestPipelinesAndSchemasAndAccount(t *testing.T) {

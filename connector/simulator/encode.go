@@ -180,9 +180,11 @@ func (p *portal) appendAssociations(dst []byte, t *table, r *record, to []*table
 	return dst[start:]
 }
 
-func splitNames(list string) []string {
-	if list == "" {
-		return nil
+// splitNames reads a parameter that lists names, separated by commas, in one value or in several.
+func splitNames(values []string) []string {
+	var names []string
+	for _, value := range values {
+		names = append(names, strings.Split(value, ",")...)
 	}
-	return slices.DeleteFunc(strings.Split(list, ","), func(s string) bool { return s == "" })
+	return slices.DeleteFunc(names, func(s string) bool { return s == "" })
 }

@@ -11,12 +11,12 @@ import (
 // older than what the caller knows by the time it comes.
 func (c *call) finish(w http.ResponseWriter, arrived time.Time) {
 	ctx := c.request.Context()
-	if !wait(ctx, time.Until(arrived.Add(c.latency()))) {
+	if !c.wait(ctx, time.Until(arrived.Add(c.latency()))) {
 		return
 	}
 	switch c.fault.Kind {
 	case FaultHang:
-		if !wait(ctx, orDefault(c.fault.Delay, 100*time.Second)) {
+		if !c.wait(ctx, orDefault(c.fault.Delay, 100*time.Second)) {
 			return
 		}
 	case FaultReset:
@@ -30,7 +30,7 @@ func (c *call) finish(w http.ResponseWriter, arrived time.Time) {
 		panic(http.ErrAbortHandler)
 	case FaultSlow:
 		w.WriteHeader(c.status)
-		drip(ctx, w, c.body, orDefault(c.fault.Delay, 30*time.Second))
+		c.drip(ctx, w, c.body, orDefault(c.fault.Delay, 30*time.Second))
 		return
 	}
 	if c.status != http.StatusNoContent {
@@ -63,7 +63,7 @@ func (c *call) latency() time.Duration {
 }
 
 // wait waits for d and says whether the caller is still there.
-func wait(ctx context.Context, d time.Duration) bool {
+func (s *Simulator) wait(ctx context.Context, d time.Duration) bool {
 	if d <= 0 {
 		return ctx.Err() == nil
 	}
@@ -72,13 +72,15 @@ func wait(ctx context.Context, d time.Duration) bool {
 	select {
 	case <-ctx.Done():
 		return false
+	case <-s.done:
+		return false
 	case <-timer.C:
 		return true
 	}
 }
 
 // drip sends body in 20 parts, spread over d.
-func drip(ctx context.Context, w http.ResponseWriter, body []byte, d time.Duration) {
+func (s *Simulator) drip(ctx context.Context, w http.ResponseWriter, body []byte, d time.Duration) {
 	const parts = 20
 	for i := range parts {
 		if _, err := w.Write(body[len(body)*i/parts : len(body)*(i+1)/parts]); err != nil {
@@ -87,7 +89,7 @@ func drip(ctx context.Context, w http.ResponseWriter, body []byte, d time.Durati
 		if f, ok := w.(http.Flusher); ok {
 			f.Flush()
 		}
-		if !wait(ctx, d/parts) {
+		if !s.wait(ctx, d/parts) {
 			return
 		}
 	}

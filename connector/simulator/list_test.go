@@ -7,6 +7,7 @@ import (
 	"strconv"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/hubtail/hubtail/connector/simulator"
 )
@@ -46,7 +47,7 @@ func TestListIsAscendingByIDAndCompletes(t *testing.T) {
 	if len(ids) != 1234 || !slices.IsSortedFunc(ids, func(a, b string) int { return int(number(t, a) - number(t, b)) }) {
 		t.Fatalf("%d ids, sorted: want 1234", len(ids))
 	}
-	if slices.Compact(ids); len(slices.Compact(ids)) != 1234 {
+	if len(slices.Compact(ids)) != 1234 {
 		t.Fatal("an id came twice")
 	}
 }
@@ -170,4 +171,50 @@ func TestUnknownPathsAndMethods(t *testing.T) {
 	p.get("/crm/v3/nothing").want(t, 404)
 	p.do("PUT", "/crm/v3/objects/contacts", "{}").want(t, 405)
 	p.do("DELETE", "/crm/v3/owners", "").want(t, 405)
+}
+
+func TestArchivedRecordsLeaveTheBinAfterNinetyDays(t *testing.T) {
+	t.Parallel()
+	p := open(t, simulator.Options{Contacts: 5})
+	ids := p.IDs("contacts", 0, 5, 1)
+	ok(t, p.Archive("contacts", ids[1]))
+	p.Advance(89 * 24 * time.Hour)
+	ok(t, p.Archive("contacts", ids[3]))
+	if got := p.get("/crm/v3/objects/contacts?archived=true").ids(); len(got) != 2 {
+		t.Fatalf("%v", got)
+	}
+	p.Advance(2 * 24 * time.Hour)
+	if got := p.get("/crm/v3/objects/contacts?archived=true").ids(); !slices.Equal(got, ids[3:4]) {
+		t.Fatalf("%v", got)
+	}
+	p.get("/crm/v3/objects/contacts/"+ids[1]+"?archived=true").want(t, 404)
+}
+
+func TestListParametersMayBeRepeated(t *testing.T) {
+	t.Parallel()
+	p := open(t, simulator.Options{Contacts: 1})
+	if got := properties(p.get("/crm/v3/objects/contacts?properties=email&properties=city,zip").results()[0]); len(got) != 3 {
+		t.Fatalf("%v", got)
+	}
+}
+
+func TestCloseCutsWhatHangs(t *testing.T) {
+	t.Parallel()
+	s := simulator.New(simulator.Options{Contacts: 1})
+	s.Inject(simulator.Fault{Kind: simulator.FaultHang})
+	p := open(t, simulator.Options{})
+	p.url = must[string](t)(s.Start("127.0.0.1:0"))
+	failed := make(chan error, 1)
+	go func() {
+		_, _, err := p.try("/crm/v3/owners")
+		failed <- err
+	}()
+	for deadline := time.Now().Add(10 * time.Second); s.Stats().Requests == 0 && time.Now().Before(deadline); {
+		time.Sleep(time.Millisecond) // polling a condition
+	}
+	ok(t, s.Close())
+	if err := <-failed; err == nil {
+		t.Fatal("the request was answered")
+	}
+	ok(t, s.Close())
 }

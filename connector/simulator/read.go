@@ -5,6 +5,7 @@ import (
 	"net/http"
 	"slices"
 	"strconv"
+	"time"
 )
 
 // requested returns the properties that a read shows: those asked for, or the object type's default ones.
@@ -21,7 +22,7 @@ func (c *call) requested(names []string) []*property {
 // on the last page.
 func (c *call) list() {
 	q := c.request.URL.Query()
-	history := splitNames(q.Get("propertiesWithHistory"))
+	history := splitNames(q["propertiesWithHistory"])
 	most := 100
 	if len(history) > 0 {
 		most = 50
@@ -41,20 +42,13 @@ func (c *call) list() {
 			return
 		}
 	}
-	to := c.associated(q.Get("associations"))
+	to := c.associated(q["associations"])
 	p := c.portal
 	p.mu.RLock()
-	enc := p.encoder(c.table, c.requested(splitNames(q.Get("properties"))), c.table.definitions.choose(history, c.opts.SensitiveScope))
-	set := &c.table.live
-	if archived {
-		set = &c.table.archived
-	}
-	from := set.rank(entry{after, after})
-	entries := set.slice(nil, from, from+limit+1)
-	rows := make([]record, len(entries))
-	associations := make([][]byte, len(entries))
-	for i, e := range entries {
-		rows[i], _ = c.table.load(e.id)
+	enc := p.encoder(c.table, c.requested(splitNames(q["properties"])), c.table.definitions.choose(history, c.opts.SensitiveScope))
+	rows := c.pageRows(archived, after, limit+1)
+	associations := make([][]byte, len(rows))
+	for i := range rows {
 		if len(to) > 0 {
 			associations[i] = p.appendAssociations(nil, c.table, &rows[i], to)
 		}
@@ -71,6 +65,29 @@ func (c *call) list() {
 		c.appendPaging(formatID(c.nextAfter(rows[limit-1].id, after)), true)
 	}
 	c.body = append(c.body, '}')
+}
+
+// pageRows returns up to n live or archived records from an id on. The caller holds the lock.
+func (c *call) pageRows(archived bool, after int64, n int) []record {
+	set := &c.table.live
+	if archived {
+		set = &c.table.archived
+	}
+	rows := make([]record, 0, n)
+	set.each(set.rank(entry{after, after}), set.n, func(e entry) bool {
+		if r, _ := c.table.load(e.id); !c.expired(&r) {
+			rows = append(rows, r)
+		}
+		return len(rows) < n
+	})
+	return rows
+}
+
+// binLife is how long the recycle bin keeps a record. HubSpot rule: 90 days; after that no read shows it.
+const binLife = 90 * 24 * time.Hour
+
+func (c *call) expired(r *record) bool {
+	return r.archivedAt != 0 && c.now.Sub(time.UnixMilli(r.archivedAt)) > binLife
 }
 
 // appendRow appends a record of a page.
@@ -113,7 +130,7 @@ func (c *call) appendPaging(after string, link bool) {
 }
 
 // associated finds the object types of an associations parameter. HubSpot rule: unknown ones are ignored.
-func (c *call) associated(names string) []*table {
+func (c *call) associated(names []string) []*table {
 	var list []*table
 	for _, name := range splitNames(names) {
 		if t, ok := c.portal.table(name); ok && !slices.Contains(list, t) {
@@ -130,8 +147,8 @@ func (c *call) get() {
 	if !ok {
 		return
 	}
-	history := splitNames(q.Get("propertiesWithHistory"))
-	to := c.associated(q.Get("associations"))
+	history := splitNames(q["propertiesWithHistory"])
+	to := c.associated(q["associations"])
 	p := c.portal
 	p.mu.RLock()
 	defer p.mu.RUnlock()
@@ -143,7 +160,7 @@ func (c *call) get() {
 		c.fail(http.StatusNotFound, "OBJECT_NOT_FOUND", "resource not found")
 		return
 	}
-	enc := p.encoder(c.table, c.requested(splitNames(q.Get("properties"))), c.table.definitions.choose(history, c.opts.SensitiveScope))
+	enc := p.encoder(c.table, c.requested(splitNames(q["properties"])), c.table.definitions.choose(history, c.opts.SensitiveScope))
 	var associations []byte
 	if len(to) > 0 {
 		associations = p.appendAssociations(nil, c.table, &r, to)
@@ -159,7 +176,7 @@ func (c *call) lookup(id, idProperty string) (r record, found, ok bool) {
 			return record{}, false, true
 		}
 		r, found = c.table.resolve(n)
-		return r, found, true
+		return r, found && !c.expired(&r), true
 	}
 	d, known := c.table.definitions.readable(idProperty, c.opts.SensitiveScope)
 	if !known || (!d.Unique && !(c.table.object.Name == "contacts" && idProperty == "email")) {

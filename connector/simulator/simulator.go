@@ -24,6 +24,10 @@ type Simulator struct {
 
 	requests atomic.Uint64
 
+	active sync.WaitGroup // requests being answered
+	done   chan struct{}  // closed by Close: nobody waits any longer
+	end    sync.Once
+
 	mu      sync.Mutex // guards server
 	server  *http.Server
 	serving sync.WaitGroup
@@ -33,7 +37,7 @@ type Simulator struct {
 // to every request.
 func New(o Options) *Simulator {
 	o = o.withDefaults()
-	s := &Simulator{opts: o, auth: newAuth(o), faults: newFaults(o.Seed), stats: newStats()}
+	s := &Simulator{opts: o, auth: newAuth(o), faults: newFaults(o.Seed), stats: newStats(), done: make(chan struct{})}
 	s.portal, s.err = newPortal(o)
 	if s.err != nil {
 		o.TimeZone, o.Records = "UTC", nil
@@ -83,7 +87,7 @@ func (s *Simulator) Start(addr string) (url string, err error) {
 	return "http://" + l.Addr().String(), nil
 }
 
-// Close stops the server and the webhooks. Requests in flight are cut.
+// Close stops the server and the webhooks and returns when nothing of them runs any more. Requests in flight are cut.
 func (s *Simulator) Close() error {
 	s.mu.Lock()
 	server := s.server
@@ -93,7 +97,9 @@ func (s *Simulator) Close() error {
 	if server != nil {
 		err = server.Close()
 	}
+	s.end.Do(func() { close(s.done) })
 	s.serving.Wait()
+	s.active.Wait()
 	s.hooks.close()
 	return err
 }

@@ -22,6 +22,7 @@ type Webhooks struct {
 	Timeout       time.Duration  // 0 = 5 s
 	Delay         time.Duration  // before the first attempt; 0 = 200 ms, negative = none
 	Jitter        time.Duration  // each event waits up to this much longer, which shuffles them; 0 = 1 s, negative = none
+	Linger        time.Duration  // how long an event that is due waits for others to share its request; 0 = 10 ms, negative = none
 	Duplicates    float64        // share of events that are delivered twice; 0 = 0.02, negative = none
 	Retries       int            // attempts after the first; 0 = 10
 	RetryDelay    time.Duration  // mean wait before the first retry, growing; 0 = 1 min
@@ -51,6 +52,7 @@ func (w Webhooks) withDefaults() Webhooks {
 	w.Timeout = orDefault(w.Timeout, 5*time.Second)
 	w.Delay = orDefault(w.Delay, 200*time.Millisecond)
 	w.Jitter = orDefault(w.Jitter, time.Second)
+	w.Linger = orDefault(w.Linger, 10*time.Millisecond)
 	w.Duplicates = orDefault(w.Duplicates, 0.02)
 	w.Retries = orDefault(w.Retries, 10)
 	w.RetryDelay = orDefault(w.RetryDelay, time.Minute)
@@ -165,6 +167,9 @@ func (w *webhooks) take() (batch []delivery, next time.Duration) {
 		return nil, next
 	}
 	now := time.Now()
+	if linger := w.lingering(now); linger > 0 {
+		return nil, linger
+	}
 	rest := w.waiting[:0]
 	for _, d := range w.waiting {
 		wait := d.due.Sub(now)
@@ -182,6 +187,23 @@ func (w *webhooks) take() (batch []delivery, next time.Duration) {
 		w.rng.Shuffle(len(batch), func(i, j int) { batch[i], batch[j] = batch[j], batch[i] })
 	}
 	return batch, next
+}
+
+// lingering returns how long to wait for more events before a request that would not be full.
+func (w *webhooks) lingering(now time.Time) time.Duration {
+	due, oldest := 0, now
+	for i := range w.waiting {
+		if at := w.waiting[i].due; !at.After(now) {
+			due++
+			if at.Before(oldest) {
+				oldest = at
+			}
+		}
+	}
+	if due == 0 || due >= w.config.BatchSize {
+		return 0
+	}
+	return w.config.Linger - now.Sub(oldest)
 }
 
 // send delivers a batch and queues its events again if that fails.
