@@ -55,9 +55,8 @@ type objectLog struct {
 
 	token chan struct{} // holds one element while an append or a reload is under way
 	// The fields below are written by the token's holder.
-	head  position // the last committed cursor, also read by Cursor
-	blind bool     // backfill pages are assumed new to the log until a guard says otherwise: saves the lookup
-	lost  bool     // another source leads
+	head position // the last committed cursor, also read by Cursor
+	lost bool     // another source leads
 	// buried holds what the last dead letters said, by subject, so that they are not repeated.
 	buried map[string]string
 }
@@ -98,10 +97,9 @@ const maxRefusals = 20
 
 // append looks up what the log has, publishes what it lacks, and starts over as often as a guard refuses.
 func (l *objectLog) append(ctx context.Context, d *draft, advance func(*schemas.Cursor)) error {
-	if !l.blind || d.page.Origin != schemas.OriginBackfill {
-		if err := l.lookup(ctx, d.open(), false); err != nil {
-			return err
-		}
+	// Asking for records that the log does not have costs 0.3 ms for a page of 200: cheaper than to find out by a refusal.
+	if err := l.lookup(ctx, d.open(), false); err != nil {
+		return err
 	}
 	for refusals := 1; ; refusals++ {
 		if err := l.judge(ctx, d); err != nil {
@@ -116,7 +114,6 @@ func (l *objectLog) append(ctx context.Context, d *draft, advance func(*schemas.
 		case errors.Is(err, errRecordMoved):
 			// Someone wrote one of the records since we looked, or a replica that lags answered us. Replicas catch up
 			// soon; the leader never lags.
-			l.blind = false
 			if err := l.lookup(ctx, d.open(), refusals > 2); err != nil {
 				return err
 			}

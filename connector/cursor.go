@@ -60,7 +60,6 @@ func (l *objectLog) Reload(ctx context.Context) (schemas.Cursor, error) {
 	}
 	l.head.set(found.cursor, found.seq)
 	l.lost = false
-	l.blind = found.cursor.BackfilledAt.IsZero()
 	return l.Cursor(), nil
 }
 
