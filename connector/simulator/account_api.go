@@ -30,7 +30,7 @@ func (c *call) listOwners() {
 	if !ok {
 		return
 	}
-	q := c.request.URL.Query()
+	q := c.params()
 	after := int64(0)
 	if s := q.Get("after"); s != "" {
 		if after, ok = parseID(s); !ok {

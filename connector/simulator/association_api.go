@@ -82,7 +82,7 @@ func (c *call) associationsOf() {
 	if !ok {
 		return
 	}
-	after, ok := c.associationAfter(c.request.URL.Query().Get("after"))
+	after, ok := c.associationAfter(c.params().Get("after"))
 	if !ok {
 		return
 	}

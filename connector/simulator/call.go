@@ -3,6 +3,7 @@ package simulator
 import (
 	"encoding/json"
 	"net/http"
+	"net/url"
 	"strconv"
 	"sync"
 	"time"
@@ -20,6 +21,8 @@ type call struct {
 	table   *table   // object type of the path, if the route has one
 	fault   fault    // what shall go wrong
 
+	query url.Values // of the address, once parsed
+
 	header  http.Header
 	status  int
 	body    []byte
@@ -27,6 +30,14 @@ type call struct {
 }
 
 var bodies = sync.Pool{New: func() any { return new([]byte) }}
+
+// params returns the query of the address. It can be long: it names properties.
+func (c *call) params() url.Values {
+	if c.query == nil {
+		c.query = c.request.URL.Query()
+	}
+	return c.query
+}
 
 // correlation returns the request's correlation id.
 func (c *call) correlation() string {
@@ -126,7 +137,7 @@ func (c *call) readJSON(v any) bool {
 
 // flag reads a boolean query parameter.
 func (c *call) flag(name string) (value, ok bool) {
-	switch c.request.URL.Query().Get(name) {
+	switch c.params().Get(name) {
 	case "", "false":
 		return false, true
 	case "true":
@@ -138,7 +149,7 @@ func (c *call) flag(name string) (value, ok bool) {
 
 // limit reads the limit parameter.
 func (c *call) limit(fallback, most int) (int, bool) {
-	s := c.request.URL.Query().Get("limit")
+	s := c.params().Get("limit")
 	if s == "" {
 		return fallback, true
 	}

@@ -69,7 +69,7 @@ func (c *call) listProperties() {
 	if !ok {
 		return
 	}
-	sensitivity := orDefault(c.request.URL.Query().Get("dataSensitivity"), "non_sensitive")
+	sensitivity := orDefault(c.params().Get("dataSensitivity"), "non_sensitive")
 	switch sensitivity {
 	case "non_sensitive", "sensitive", "highly_sensitive":
 	default:

@@ -2,6 +2,7 @@ package simulator
 
 import (
 	"encoding/json"
+	"maps"
 	"net/http"
 	"slices"
 	"strconv"
@@ -21,7 +22,7 @@ func (c *call) requested(names []string) []*property {
 // inclusive lower bound on the id, in practice the last id of the page before plus one; there is no total, and no paging
 // on the last page.
 func (c *call) list() {
-	q := c.request.URL.Query()
+	q := c.params()
 	history := splitNames(q["propertiesWithHistory"])
 	most := 100
 	if len(history) > 0 {
@@ -120,11 +121,9 @@ func (c *call) appendPaging(after string, link bool) {
 	}
 	c.body = append(append(append(c.body, `,"paging":{"next":{"after":"`...), after...), '"')
 	if link {
-		u := *c.request.URL
-		q := u.Query()
+		q := maps.Clone(c.params())
 		q.Set("after", after)
-		u.RawQuery = q.Encode()
-		c.body = appendJSONString(append(c.body, `,"link":`...), "https://api.hubapi.com"+u.RequestURI())
+		c.body = appendJSONString(append(c.body, `,"link":`...), "https://api.hubapi.com"+c.request.URL.EscapedPath()+"?"+q.Encode())
 	}
 	c.body = append(c.body, "}}"...)
 }
@@ -142,7 +141,7 @@ func (c *call) associated(names []string) []*table {
 
 // get answers GET /crm/v3/objects/{type}/{id}. HubSpot rule: the id of a record that was merged away shows the winner.
 func (c *call) get() {
-	q := c.request.URL.Query()
+	q := c.params()
 	archived, ok := c.flag("archived")
 	if !ok {
 		return

@@ -44,7 +44,7 @@ func (c *call) search() {
 	c.portal.settle()
 	p := c.portal
 	p.mu.RLock()
-	q, err := c.query(&req)
+	q, err := c.checked(&req)
 	if err != nil {
 		p.mu.RUnlock()
 		c.refuseSearch(err)
@@ -104,8 +104,8 @@ func (c *call) hydrate(id int64) (record, bool) {
 	return r, ok
 }
 
-// query checks the request. The caller holds the lock.
-func (c *call) query(req *searchRequest) (*query, error) {
+// checked makes a query of the request. The caller holds the lock.
+func (c *call) checked(req *searchRequest) (*query, error) {
 	q := &query{table: c.table, nonce: mix(c.number*0x9e3779b97f4a7c15 + uint64(c.opts.Seed)), stable: c.opts.StableTies}
 	if err := c.page(q, req); err != nil {
 		return nil, err

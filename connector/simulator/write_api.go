@@ -99,7 +99,7 @@ func (c *call) updateRecord() {
 	}
 	c.portal.mu.Lock()
 	defer c.portal.mu.Unlock()
-	r, found, ok := c.lookup(c.values[1], c.request.URL.Query().Get("idProperty"))
+	r, found, ok := c.lookup(c.values[1], c.params().Get("idProperty"))
 	if !ok {
 		return
 	}
