@@ -137,7 +137,7 @@ do $$
 declare
   name text;
 begin
-  for name in select c.relname from pg_class c where c.relnamespace = current_schema()::regnamespace and c.relkind = 'r' loop
+  for name in select c.relname from pg_class c where c.relnamespace = (select oid from pg_namespace where nspname = current_schema()) and c.relkind = 'r' loop
     execute format('alter table %I enable row level security', name);
     execute format('revoke all on table %I from public', name);
   end loop;

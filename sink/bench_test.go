@@ -11,6 +11,8 @@ import (
 	"time"
 
 	"github.com/jackc/pgx/v5"
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
 
 	"github.com/hubtail/hubtail/schemas"
 	"github.com/hubtail/hubtail/sink"
@@ -187,4 +189,78 @@ func copyIn(b *bundle, blocks [][]byte) {
 			b.t.Fatal(err)
 		}
 	}
+}
+
+// BenchmarkStream measures a whole Sink: from a stream that is full to tables that are equal to it.
+func BenchmarkStream(b *testing.B) {
+	r := newRig(b)
+	r.publish(benchDefinitions(b))
+	load := benchEvents(2)
+	var last uint64
+	for i := 0; i < len(load); i += benchBatch {
+		last = r.publishAll(load[i : i+benchBatch])
+	}
+	s := r.start()
+	r.applied(last)
+	_ = s.stop()
+	rows := copyOut(r.bundle)
+	var copyRate float64
+	reset := func() {
+		r.exec(`truncate hubspot.contacts, hubspot.positions`)
+		_ = r.stream.DeleteConsumer(b.Context(), sink.DefaultConsumer)
+		r.exec(`checkpoint`)
+	}
+	b.Run("copy", func(b *testing.B) {
+		var spent usage
+		start := measure(r.bundle)
+		for range b.N {
+			reset()
+			before := measure(r.bundle)
+			copyIn(r.bundle, rows)
+			spent = spent.plus(before, measure(r.bundle))
+		}
+		copyRate = report(b, benchRows, start, start.add(spent), 0)
+	})
+	for _, phase := range []string{"load", "replay"} {
+		b.Run(phase, func(b *testing.B) {
+			var spent usage
+			start := measure(r.bundle)
+			for range b.N {
+				if phase == "load" {
+					reset()
+				} else { // the rows stay
+					r.exec(`truncate hubspot.positions`)
+					_ = r.stream.DeleteConsumer(b.Context(), sink.DefaultConsumer)
+				}
+				before := measure(r.bundle)
+				s := r.start()
+				r.applied(last)
+				spent = spent.plus(before, measure(r.bundle))
+				_ = s.stop()
+			}
+			report(b, benchRows, start, start.add(spent), copyRate)
+		})
+	}
+}
+
+// publishAll appends messages without waiting for each.
+func (r *rig) publishAll(messages []sink.Message) (last uint64) {
+	r.t.Helper()
+	var acks []jetstream.PubAckFuture
+	for _, m := range messages {
+		ack, err := r.js.PublishMsgAsync(&nats.Msg{Subject: m.Subject, Header: m.Header, Data: m.Data})
+		if err != nil {
+			r.t.Fatal(err)
+		}
+		acks = append(acks, ack)
+	}
+	for _, ack := range acks {
+		select {
+		case done := <-ack.Ok():
+			last = max(last, done.Sequence)
+		case err := <-ack.Err():
+			r.t.Fatal(err)
+		}
+	}
+	return last
 }

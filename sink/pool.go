@@ -22,8 +22,8 @@ const DefaultSchema = "hubspot"
 // and a look at the status. Supabase's smallest plan allows 15 through its session pooler.
 const maxConns = 4
 
-// OpenPool opens a pool for a database URL and checks that it answers. Behind a transaction pooler (Supabase's port
-// 6543, or default_query_exec_mode in the URL) no named statements are used: there, they come out on another server
+// OpenPool opens a pool for a database URL and checks that it answers. Behind a pooler (Supabase's, or
+// default_query_exec_mode=cache_describe in the URL for another) no named statements are used: there, they come out on another server
 // process. Nothing else the sink does depends on a session.
 func OpenPool(ctx context.Context, url string) (*pgxpool.Pool, error) {
 	cfg, err := poolConfig(url)
@@ -53,14 +53,17 @@ func poolConfig(url string) (*pgxpool.Config, error) {
 	if cfg.ConnConfig.RuntimeParams["application_name"] == "" {
 		cfg.ConnConfig.RuntimeParams["application_name"] = "hubtail"
 	}
-	if transactionPooler(cfg.ConnConfig) && !strings.Contains(url, "default_query_exec_mode") {
+	if mayShareSessions(cfg.ConnConfig) && !strings.Contains(url, "default_query_exec_mode") {
 		cfg.ConnConfig.DefaultQueryExecMode = pgx.QueryExecModeCacheDescribe
 	}
 	return cfg, nil
 }
 
-// transactionPooler tells Supabase's poolers in transaction mode, by their port.
-func transactionPooler(cfg *pgx.ConnConfig) bool { return cfg.Port == 6543 }
+// mayShareSessions tells Supabase's poolers, by port (transaction mode) or name; in session mode it would not be needed,
+// and costs nothing.
+func mayShareSessions(cfg *pgx.ConnConfig) bool {
+	return cfg.Port == 6543 || strings.HasSuffix(cfg.Host, ".pooler.supabase.com")
+}
 
 var urlPassword = regexp.MustCompile(`(://[^:/@\s]*:)[^@\s]*@`)
 var keyPassword = regexp.MustCompile(`(?i)(password\s*=\s*)('[^']*'|\S+)`)

@@ -22,7 +22,14 @@ type rig struct {
 
 func newRig(t testing.TB) *rig {
 	t.Helper()
-	b := setup(t)
+	r := &rig{bundle: setup(t)}
+	r.startNATS()
+	return r
+}
+
+func (r *rig) startNATS() {
+	t := r.t
+	t.Helper()
 	server, err := localnats.Start(localnats.Options{StoreDir: t.TempDir(), Logger: testLogger(t)})
 	if err != nil {
 		t.Fatal(err)
@@ -37,9 +44,8 @@ func newRig(t testing.TB) *rig {
 	if err != nil {
 		t.Fatal(err)
 	}
-	r := &rig{bundle: b, js: js}
+	r.js = js
 	r.createStream()
-	return r
 }
 
 func (r *rig) createStream() {

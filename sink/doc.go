@@ -1,0 +1,54 @@
+// Package sink keeps Postgres tables equal to the log.
+//
+//	stream ─▶ collector ─▶ prepare ─▶ commit ─▶ ack
+//	          batches of   decode,    one transaction:
+//	          1,000 rows   cast,      rows, links, runs, cursors,
+//	          or 2 MB      encode     dead letters, position
+//
+// The three stages work at the same time on three batches. A Sink is a durable consumer around an Applier; a rebuild or
+// a replay is the same Applier around another reader.
+//
+// # The tables
+//
+// Every object type has a table, made from its property definitions, with a column per property in its type. A value is
+// in its column, or, if it does not fit there (another type than declared, more than a row can hold, more properties than
+// a table has columns, a NUL), in the row's _extra as HubSpot's own text, and the column is null. Names are HubSpot's,
+// quoted, so "Amount" and "amount" are two columns; a name that is too long or taken gets a suffix that depends on
+// nothing but the name, and the table properties says which column holds which property. The sink owns the columns it
+// made; further columns, indexes, views, triggers and policies are the owner's and stay.
+//
+// # Why it is right
+//
+// An event is a record's full state, and a row carries the stream sequence of the event it is from (_seq). A row is only
+// ever replaced whole, by a newer event. So neither order nor repetition matters, and any number of sinks may write at
+// once; locks are taken in one order. Changes of a table's columns exclude writers by a transaction-level advisory lock,
+// and a writer that prepared its rows for an older generation of the table prepares them again.
+//
+// The position is written in the transaction of the rows. It, not the consumer's ack floor, is the truth: after a crash,
+// or over a database restored from a backup, a sink first applies what lies between the two.
+//
+// # Promises
+//
+//   - Every value of every event is in the tables, typed or as raw text; nothing is dropped, nothing is altered.
+//   - What a cast accepts, Postgres would accept too, with the same meaning.
+//   - An older event never overwrites a newer one, a repeated one writes nothing, and neither does a purged record come back.
+//   - A message is acknowledged only after its transaction is committed.
+//   - A message that cannot be applied goes to dead_letters with its reason, payload and SQLSTATE; all others are applied.
+//   - While Postgres is away, read-only, full or locked, nothing is pulled, given up or lost; the sink goes on by itself.
+//   - A database that went back in time catches up by itself, also under a running sink.
+//   - A stream that was deleted and created again, and messages of a second portal, are refused.
+//   - History that the log no longer has is made up for by the last values, and said.
+//   - A watermark or a run shows up only with or after the rows it speaks of.
+//   - A change of definitions loses no value and waits at most two seconds for a lock at a time.
+//   - Every table has row level security on and no policy, from the transaction that creates it.
+//   - Nothing depends on a session: a transaction pooler will do.
+//   - Run stops within ten seconds of its context's end, with what it had begun committed and acknowledged.
+//   - Memory is bounded by batch sizes, whatever the size of portal, log or message.
+//
+// # A role with the least rights
+//
+//	create role hubtail login password '...' connection limit 8;
+//	create schema hubspot authorization hubtail;
+//
+// It owns its schema and needs nothing else, superuser and BYPASSRLS least of all: an owner passes row level security.
+package sink

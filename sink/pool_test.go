@@ -1,0 +1,80 @@
+package sink
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"strings"
+	"testing"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgconn"
+)
+
+func TestPoolModeFollowsThePooler(t *testing.T) {
+	t.Parallel()
+	for url, want := range map[string]pgx.QueryExecMode{
+		"postgres://u:p@db.x.supabase.co:5432/postgres":                                                pgx.QueryExecModeCacheStatement,
+		"postgres://u.x:p@aws-0-eu.pooler.supabase.com:5432/postgres":                                  pgx.QueryExecModeCacheStatement,
+		"postgres://u.x:p@aws-0-eu.pooler.supabase.com:6543/postgres":                                  pgx.QueryExecModeCacheDescribe,
+		"host=db port=6543 user=u password=p dbname=x":                                                 pgx.QueryExecModeCacheDescribe,
+		"postgres://u:p@h:6543/postgres?default_query_exec_mode=exec":                                  pgx.QueryExecModeExec,
+		"postgres://u:p@bouncer:5432/postgres?default_query_exec_mode=cache_describe&pool_max_conns=2": pgx.QueryExecModeCacheDescribe,
+	} {
+		cfg, err := poolConfig(url)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := cfg.ConnConfig.DefaultQueryExecMode; got != want {
+			t.Errorf("%s: mode %v, want %v", url, got, want)
+		}
+		if cfg.ConnConfig.RuntimeParams["application_name"] != "hubtail" {
+			t.Errorf("%s: no application_name", url)
+		}
+		if conns := cfg.MaxConns; conns != 4 && !strings.Contains(url, "pool_max_conns") || conns > 4 {
+			t.Errorf("%s: %d connections", url, conns)
+		}
+	}
+}
+
+func TestErrorsNeverShowThePassword(t *testing.T) {
+	t.Parallel()
+	const secret = "s3cr3t-canary"
+	for _, url := range []string{
+		"postgres://u:" + secret + "@127.0.0.1:1/x",
+		"postgres://u:" + secret + "@127.0.0.1:notaport/x",
+		"postgres://u:" + secret + "@h:1/x?sslmode=nonsense",
+		"host=127.0.0.1 port=1 user=u password=" + secret + " dbname=x",
+		"host=127.0.0.1 port=1 user=u password='" + secret + "' nonsense",
+	} {
+		_, err := OpenPool(t.Context(), url)
+		if err == nil || strings.Contains(fmt.Sprintf("%v %+v %s", err, err, err), secret) {
+			t.Errorf("%s: %v", url, err)
+		}
+	}
+}
+
+func TestFaultsAreToldApart(t *testing.T) {
+	t.Parallel()
+	pg := func(code string) error { return fmt.Errorf("write rows: %w", &pgconn.PgError{Code: code}) }
+	for _, c := range []struct {
+		err  error
+		want fault
+	}{
+		{pg("40001"), faultRetry}, {pg("40P01"), faultRetry}, {pg("55P03"), faultRetry}, {pg("57014"), faultRetry},
+		{pg("08006"), faultConnect}, {pg("57P01"), faultConnect}, {pg("57P02"), faultConnect}, {pg("57P03"), faultConnect}, {pg("53300"), faultConnect},
+		{pg("26000"), faultConnect}, {pg("42P05"), faultConnect}, {io.ErrUnexpectedEOF, faultConnect}, {&pgconn.ConnectError{}, faultConnect},
+		{pg("53100"), faultWait}, {pg("53200"), faultWait}, {pg("25006"), faultWait},
+		{pg("22P02"), faultData}, {pg("22003"), faultData}, {pg("23505"), faultData}, {pg("54000"), faultData}, {pg("P0001"), faultData},
+		{pg("42703"), faultSchema}, {pg("42P01"), faultSchema}, {pg("42804"), faultSchema},
+		{pg("28P01"), faultStop}, {pg("42501"), faultStop}, {pg("42601"), faultStop}, {pg("0A000"), faultStop}, {errors.New("a bug"), faultStop},
+		{ErrMoved, faultStop}, {fmt.Errorf("x: %w", errStale), faultStop},
+		{errors.New("FATAL: MaxClientsInSessionMode: max clients reached"), faultConnect}, {&pgconn.PgError{Code: "XX000"}, faultWait},
+		{context.DeadlineExceeded, faultConnect},
+	} {
+		if got := classify(c.err); got != c.want {
+			t.Errorf("%v is %s, want %s", c.err, got, c.want)
+		}
+	}
+}
