@@ -63,6 +63,9 @@ func Compare(ctx context.Context, conn *pgx.Conn, schema, object string, truth i
 			result.example("%s %d is in the table only", object, t.id)
 			have = t.next()
 		}
+		if want.Purged && (!have || t.id > id) {
+			continue // purged before it was ever read
+		}
 		result.Source++
 		if !have || t.id > id {
 			result.Missing++
@@ -95,6 +98,8 @@ type table struct {
 	system  map[string]int    // index of a system column
 	id      int64
 	extra   map[string]json.RawMessage
+
+	badExtra bool // _extra is something else than an object
 }
 
 type column struct {
@@ -154,9 +159,11 @@ func (t *table) next() bool {
 		return false
 	}
 	t.id, _ = strconv.ParseInt(t.text("id"), 10, 64)
-	t.extra = nil
-	if raw := t.rows.RawValues()[t.system["_extra"]]; raw != nil {
-		_ = json.Unmarshal(raw, &t.extra)
+	t.extra, t.badExtra = nil, false
+	if i, ok := t.system["_extra"]; ok {
+		if raw := t.rows.RawValues()[i]; raw != nil {
+			t.badExtra = json.Unmarshal(raw, &t.extra) != nil || t.extra == nil
+		}
 	}
 	return true
 }
@@ -171,8 +178,22 @@ func (t *table) text(system string) string {
 
 // differs says how the row differs from the record, "" if it does not.
 func (t *table) differs(want Record) string {
-	if archived := t.text("_archived") == "t"; archived != want.Archived {
-		return fmt.Sprintf("_archived is %v, the record says %v", archived, want.Archived)
+	values := t.rows.RawValues()
+	if t.badExtra {
+		return "_extra is not an object of values"
+	}
+	if purged := t.text("_purged") == "t"; purged != want.Purged {
+		return fmt.Sprintf("_purged is %v, the record says %v", purged, want.Purged)
+	}
+	if want.Purged {
+		if stored := t.stored(values); stored != 0 {
+			return fmt.Sprintf("%d values of a purged record are stored", stored)
+		}
+		return ""
+	}
+	// A record that was merged into another is as good as archived.
+	if archived, expected := t.text("_archived") == "t", want.Archived || want.MergedInto != ""; archived != expected {
+		return fmt.Sprintf("_archived is %v, the record says %v", archived, expected)
 	}
 	if got := t.text("_merged_into"); got != want.MergedInto {
 		return fmt.Sprintf("_merged_into is %q, the record says %q", got, want.MergedInto)
@@ -182,7 +203,6 @@ func (t *table) differs(want Record) string {
 			return fmt.Sprintf("%s is %s, the record says %s", name, got, at)
 		}
 	}
-	values := t.rows.RawValues()
 	found := 0
 	for name, raw := range want.Properties {
 		col, hasColumn := t.columns[name]

@@ -3,7 +3,10 @@
 // simulator's ground truth, which a real HubSpot has not got.
 //
 // What it promises:
-//   - A row that is missing, superfluous or different in any value is found, and named.
+//   - A row that is missing, superfluous or different in any value or flag is found, and named:
+//     TestEveryDifferenceIsFoundAndNamed, TestPipelinesAndStagesAreCompared, TestOwnersAreComparedDeactivatedOnesIncluded.
 //   - A value counts as equal only if nothing of it is lost: in its column with the same meaning, or else as HubSpot's
-//     own text in _extra.
+//     own text in _extra, never in both: TestLossyColumnsAreDifferent, TestOneMeaningInOtherTextIsEqual.
+//   - A source that cannot be read to its end is an error, not a verdict:
+//     TestAnUnreadableSourceOrNoTableIsAnErrorNotAVerdict, TestATruthThatBreaksOffIsAnError.
 package proof

@@ -22,6 +22,7 @@ type Record struct {
 	UpdatedAt  time.Time
 	Archived   bool
 	MergedInto string
+	Purged     bool // deleted for privacy
 }
 
 // Truth reads the simulator's ground truth of one object type, ascending by id.
@@ -75,13 +76,14 @@ func decodeRecord(line []byte) (Record, error) {
 		UpdatedAt  time.Time                  `json:"updatedAt"`
 		Archived   bool                       `json:"archived"`
 		MergedInto string                     `json:"mergedInto"`
+		Purged     bool                       `json:"purged"`
 	}
 	if err := json.Unmarshal(line, &raw); err != nil {
 		return Record{}, err
 	}
 	r := Record{
 		ID: raw.ID, CreatedAt: raw.CreatedAt, UpdatedAt: raw.UpdatedAt,
-		Archived: raw.Archived, MergedInto: raw.MergedInto,
+		Archived: raw.Archived, MergedInto: raw.MergedInto, Purged: raw.Purged,
 		Properties: make(map[string]string, len(raw.Properties)),
 	}
 	for name, value := range raw.Properties {

@@ -14,6 +14,9 @@ import (
 func equalValue(sqlType, column, raw string) bool {
 	switch sqlType {
 	case "numeric":
+		if strings.Trim(raw, "+-.0123456789eE") != "" {
+			return false // big.Rat also reads fractions, other bases and separators
+		}
 		a, okA := new(big.Rat).SetString(column)
 		b, okB := new(big.Rat).SetString(raw)
 		return okA && okB && a.Cmp(b) == 0
@@ -21,7 +24,7 @@ func equalValue(sqlType, column, raw string) bool {
 		return column == "t" && raw == "true" || column == "f" && raw == "false"
 	case "date":
 		day, ok := parseTime(raw)
-		return ok && day.Format(time.DateOnly) == column
+		return ok && day.Equal(day.Truncate(24*time.Hour)) && day.Format(time.DateOnly) == column
 	case "timestamp with time zone":
 		at, err := time.Parse("2006-01-02 15:04:05.999999-07", column)
 		want, ok := parseTime(raw)
