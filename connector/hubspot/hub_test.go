@@ -34,13 +34,14 @@ type hub struct {
 	back           func() time.Duration
 	answer         func(req *http.Request, body string) (status int, header http.Header, text string) // nil means an empty page
 
-	mu       sync.Mutex
-	window   []time.Time // arrivals that count
-	searches []time.Time
-	arrived  map[string]int
-	times    []time.Time // all arrivals
-	denied   int
-	foreign  int // requests of neighbours
+	mu             sync.Mutex
+	window         []time.Time // arrivals that count
+	searches       []time.Time
+	arrived        map[string]int
+	times          []time.Time // all arrivals
+	denied         int
+	deniedSearches int
+	foreign        int // requests of neighbours
 }
 
 func newHub() *hub {
@@ -119,6 +120,7 @@ func (h *hub) arrive(req *http.Request, body string, search bool) (int, http.Hea
 		h.searches = recent(h.searches, now, h.searchInterval)
 		if len(h.searches) >= h.searchLimit {
 			h.denied++
+			h.deniedSearches++
 			return 429, header, `{"status":"error","message":"You have reached your secondly limit.","errorType":"RATE_LIMIT","policyName":"SECONDLY"}`
 		}
 		h.searches = append(h.searches, now)

@@ -2,7 +2,7 @@ package hubspot
 
 import "time"
 
-// latency knows how long requests of one kind take from written to answered.
+// latency knows how long requests of one kind take from written to answered. A nil latency knows nothing.
 type latency struct {
 	fastest time.Duration
 	mean    time.Duration // of the last hundred or so
@@ -17,11 +17,17 @@ func (l *latency) observe(took time.Duration) {
 	l.mean += (took - l.mean) / time.Duration(min(l.seen, 100))
 }
 
+// known reports whether enough requests were seen: a few prove nothing.
+func (l *latency) known() bool { return l != nil && l.seen >= 20 }
+
+// spread returns by how much requests are slower than the fastest.
+func (l *latency) spread() time.Duration { return l.mean - l.fastest }
+
 // least returns the least time that a request can take, on the safe side: the fastest one seen was slowed down by something too,
-// the more so the more they differ. Few requests prove nothing.
+// the more so the more they differ.
 func (l *latency) least() time.Duration {
-	if l == nil || l.seen < 20 {
+	if !l.known() {
 		return 0
 	}
-	return max(0, l.fastest-(l.mean-l.fastest)/4)
+	return max(0, l.fastest-l.spread()/4)
 }

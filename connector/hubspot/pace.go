@@ -7,11 +7,11 @@ type pace struct {
 	limit    int
 	interval time.Duration
 	// margin bounds how much longer a request is believed to have taken to HubSpot than the one that gets its slot. It
-	// grows when HubSpot answers 429 nevertheless, and shrinks again.
+	// starts generous, shrinks to least while all goes well, and doubles when HubSpot answers 429 nevertheless.
 	margin time.Duration
+	least  func(interval time.Duration) time.Duration
+	slack  func(interval time.Duration) time.Duration
 	clean  int // requests answered without a 429 since the margin last changed
-
-	marginPart, slackPart time.Duration // the smallest margin and the slack, as parts of the interval
 
 	pausedUntil time.Time
 	// Somebody else spends the same quota: we use reduced requests less until restoreAt.
@@ -21,36 +21,62 @@ type pace struct {
 	lastDenied time.Time
 }
 
-func newPace(limit int, interval, marginPart, slackPart time.Duration) pace {
-	return pace{limit: limit, interval: interval, margin: interval / marginPart, marginPart: marginPart, slackPart: slackPart}
+// newPace returns a pace whose margin starts at a tenth of the interval and shrinks to one part in leastPart, and whose slack is
+// one part in slackPart. Networks and processors are as slow for short intervals as for long ones, hence the minima: in
+// benchmarks with a scaled clock.
+func newPace(limit int, interval time.Duration, leastPart, slackPart time.Duration) pace {
+	p := pace{
+		limit: limit,
+		least: func(interval time.Duration) time.Duration { return max(interval/leastPart, 30*time.Millisecond) },
+		slack: func(interval time.Duration) time.Duration { return max(interval/slackPart, time.Millisecond) },
+	}
+	p.setInterval(interval)
+	return p
+}
+
+func (p *pace) setInterval(interval time.Duration) {
+	if interval != p.interval {
+		p.interval = interval
+		p.margin = max(interval/10, 50*time.Millisecond)
+	}
 }
 
 // effective returns the limit without what others seem to take.
 func (p *pace) effective() int { return max(1, p.limit-p.reduced) }
 
 // free returns when the slot of a request is free again, which was written to the network at written and answered at
-// answered, zero if it is not yet. least is the least time that such a request takes from one to the other.
+// answered, zero if it is not yet; l is how long such requests take.
 //
 // The request arrived at HubSpot at some moment between the two. From there to the answer it took as long as the fastest such
-// request at least, so it did not arrive later than least before the answer, plus the time that a request needs to get
-// there at best; and that time the next request needs as well. It also hardly took longer than margin to get there.
-func (p *pace) free(written, answered time.Time, least time.Duration) time.Time {
-	if written.IsZero() && answered.IsZero() {
+// request at least, so it did not arrive later than that before the answer, plus the time that a request needs to get
+// there at best; and that time the next request needs as well. Where answers take very different times, this bound is far
+// off: there the request is believed to have taken not longer than margin to get there.
+func (p *pace) free(written, answered time.Time, l *latency) time.Time {
+	var arrived time.Time
+	switch {
+	case written.IsZero() && answered.IsZero():
 		return time.Time{}
-	}
-	arrived := written.Add(p.margin)
-	if !answered.IsZero() {
-		if t := answered.Add(-least); written.IsZero() || t.Before(arrived) {
+	case answered.IsZero():
+		arrived = written.Add(max(p.margin, p.interval/2))
+	default:
+		arrived = answered.Add(-l.least())
+		if t := written.Add(p.margin); !written.IsZero() && t.Before(arrived) && (!l.known() || l.spread() > p.least(p.interval)) {
 			arrived = t
 		}
 	}
-	return arrived.Add(p.interval + max(p.interval/p.slackPart, time.Millisecond))
+	return arrived.Add(p.interval + p.slack(p.interval))
 }
 
-// denied learns from a 429: first that requests take longer to arrive than thought, then that others spend the quota.
-func (p *pace) denied(now time.Time) {
+// late learns from a 429 that requests take longer to arrive than thought.
+func (p *pace) late() {
 	p.margin = min(2*p.margin, p.interval/4)
 	p.clean = 0
+}
+
+// denied learns from a 429 of a quota whose use HubSpot does not report: the first may be because of a late arrival, another
+// one soon after means that others spend the quota too.
+func (p *pace) denied(now time.Time) {
+	p.late()
 	if now.Sub(p.lastDenied) < 60*p.interval && !p.lastDenied.IsZero() {
 		p.reduced = min(p.reduced+1, p.limit-1)
 		p.restoreIn = min(max(2*p.restoreIn, 30*p.interval), 1800*p.interval)
@@ -61,8 +87,8 @@ func (p *pace) denied(now time.Time) {
 
 // ok learns from an answer that was no 429.
 func (p *pace) ok() {
-	if p.clean++; p.clean >= 200 {
-		p.margin = max(p.margin*9/10, p.interval/p.marginPart)
+	if p.clean++; p.clean >= 20 {
+		p.margin = max(p.margin*9/10, p.least(p.interval))
 		p.clean = 0
 	}
 }

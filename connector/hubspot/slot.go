@@ -25,11 +25,11 @@ func (s *slot) windowFree() time.Time { return s.b.window.free(s.written, s.answ
 // searchFree is the same for the search quota.
 func (s *slot) searchFree() time.Time { return s.b.search.free(s.written, s.answered, s.latency()) }
 
-func (s *slot) latency() time.Duration {
+func (s *slot) latency() *latency {
 	if s.denied {
-		return 0
+		return nil
 	}
-	return s.b.latency[s.kind].least()
+	return s.b.latency[s.kind]
 }
 
 // sent reports that the whole request has been written to the network.
@@ -118,7 +118,7 @@ func (b *budget) punish(s *slot, o outcome, now time.Time) {
 		b.search.denied(now)
 		b.search.pausedUntil = later(b.search.pausedUntil, now.Add(max(o.retryIn, b.search.interval)))
 	case deniedWindow:
-		b.window.margin = min(2*b.window.margin, b.window.interval/4)
+		b.window.late()
 		b.learned.refuted()
 		if o.retryIn > 0 {
 			b.window.pausedUntil = later(b.window.pausedUntil, now.Add(o.retryIn))
@@ -164,10 +164,7 @@ type limits struct {
 // learn takes the limits from the headers of the answer to s. The headers may lower and raise what was configured.
 func (b *budget) learn(s *slot, l *limits) {
 	if l.interval >= 10 && l.interval <= math.MaxInt32 {
-		if interval := time.Duration(l.interval) * time.Millisecond; interval != b.window.interval {
-			b.window.margin = interval / b.window.marginPart
-			b.window.interval = interval
-		}
+		b.window.setInterval(time.Duration(l.interval) * time.Millisecond)
 	}
 	// HubSpot rule: association endpoints name an older, smaller limit of their own.
 	if l.max > 0 && s.kind != kindAssociations && s.kind != kindLabels {
