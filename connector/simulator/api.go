@@ -166,7 +166,7 @@ func (c *call) answer() {
 	route, values, known := findRoute(r.Method, segments)
 	c.route, c.values = route, values
 	search := route != nil && route.kind == kindSearch
-	if c.limited(c.limits.admit(c.app, search, c.now), search) {
+	if c.limited(c.limits.admit(c.app, search, c.portal.now), search) {
 		return
 	}
 	switch {

@@ -180,3 +180,14 @@ func TestWritesAreChecked(t *testing.T) {
 	p.post("/crm/v3/objects/contacts/batch/archive", `{"inputs":[`+inputs(id)+`]}`).want(t, 204)
 	p.get("/crm/v3/objects/contacts/"+id).want(t, 404)
 }
+
+func TestMergedIDsCanBeMissingInBatchReads(t *testing.T) {
+	t.Parallel()
+	p := open(t, simulator.Options{Contacts: 5, MergedIDsMissing: true})
+	ids := p.IDs("contacts", 0, 2, 1)
+	winner := must[string](t)(p.Merge("contacts", ids[0], ids[1]))
+	if a := p.batch("contacts", "", "", ids[0], winner).want(t, 207); !slices.Equal(a.ids(), []string{winner}) {
+		t.Fatalf("%s", a.raw)
+	}
+	p.get("/crm/v3/objects/contacts/"+ids[0]).want(t, 200)
+}

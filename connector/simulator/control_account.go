@@ -29,7 +29,10 @@ func (s *Simulator) accountRoutes(mux *http.ServeMux) {
 	mux.HandleFunc("POST /_control/spend", control(func(r struct {
 		Token                  string
 		Burst, Searches, Daily int
-	}) (any, error) { s.Spend(r.Token, r.Burst, r.Searches, r.Daily); return nil, nil }))
+	}) (any, error) {
+		s.Spend(r.Token, r.Burst, r.Searches, r.Daily)
+		return nil, nil
+	}))
 }
 
 // access is a change of what tokens are good for.

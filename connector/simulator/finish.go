@@ -1,9 +1,12 @@
 package simulator
 
 import (
+	"bytes"
+	"compress/gzip"
 	"context"
 	"net/http"
 	"strconv"
+	"strings"
 	"time"
 )
 
@@ -14,6 +17,7 @@ func (c *call) finish(w http.ResponseWriter, arrived time.Time) {
 	if !c.wait(ctx, time.Until(arrived.Add(c.latency()))) {
 		return
 	}
+	c.compress()
 	switch c.fault.Kind {
 	case FaultHang:
 		if !c.wait(ctx, orDefault(c.fault.Delay, 100*time.Second)) {
@@ -41,6 +45,22 @@ func (c *call) finish(w http.ResponseWriter, arrived time.Time) {
 	}
 	w.WriteHeader(c.status)
 	w.Write(c.body) // an error means that the caller left
+}
+
+// compress packs the body if that is wanted. Small bodies stay as they are.
+func (c *call) compress() {
+	if !c.opts.Gzip || len(c.body) < 1024 || !strings.Contains(c.request.Header.Get("Accept-Encoding"), "gzip") {
+		return
+	}
+	var packed bytes.Buffer
+	z, err := gzip.NewWriterLevel(&packed, gzip.BestSpeed)
+	if err != nil {
+		return
+	}
+	z.Write(c.body) // a buffer takes everything
+	z.Close()
+	c.header.Set("Content-Encoding", "gzip")
+	c.body = packed.Bytes()
 }
 
 // latency returns how long the answer takes. Refusals come at once.

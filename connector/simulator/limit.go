@@ -92,10 +92,11 @@ const (
 	policyDaily  = "DAILY"
 )
 
-// admit decides about a request on its arrival.
-func (l *limits) admit(a *app, search bool, now time.Time) verdict {
+// admit decides about a request on its arrival. The clock is read under the lock, so the logs are in order of time.
+func (l *limits) admit(a *app, search bool, clock func() time.Time) verdict {
 	l.mu.Lock()
 	defer l.mu.Unlock()
+	now := clock()
 	w := l.windowOf(a)
 	local := now.In(l.zone)
 	if today := local.Format(time.DateOnly); today != l.day {

@@ -51,6 +51,8 @@ type Options struct {
 	RestoreBump      bool // restoring bumps the last-modified time
 	MergeIntoPrimary bool // a merge keeps the primary's id; normally the result has a third, new id
 	NoRecordURL      bool // leave "url" out of records, as before October 2025
+	MergedIDsMissing bool // a batch read does not find merged-away ids; normally it shows the winner, as a single read does
+	Gzip             bool // compress answers for callers that accept it, as HubSpot does; costs both sides CPU
 	SensitiveScope   bool // the token may read sensitive properties
 
 	Webhooks Webhooks

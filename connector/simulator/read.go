@@ -270,7 +270,8 @@ func (c *call) batchRows(req *batchRequest, archived bool) (rows []record, missi
 		if !ok {
 			return nil, nil, false
 		}
-		if !found || (r.archivedAt != 0) != archived {
+		alias := req.IDProperty == "" && formatID(r.id) != id
+		if !found || (r.archivedAt != 0) != archived || (alias && c.opts.MergedIDsMissing) {
 			if !slices.Contains(missing, id) {
 				missing = append(missing, id)
 			}

@@ -7,19 +7,18 @@ import (
 
 // Stats counts what the simulator was asked and what it answered.
 type Stats struct {
-	Requests  int            `json:"requests"`
-	ByRoute   map[string]int `json:"byEndpoint"` // "list contacts", "search deals", "account", ...
-	ByStatus  map[int]int    `json:"byStatus"`
-	Limited   map[string]int `json:"limited"` // 429s by policy
-	Records   int            `json:"records"` // handed out
-	Bytes     int64          `json:"bytes"`   // of answers
-	Daily     int            `json:"daily"`   // requests of private apps today
-	Burst     []WindowStats  `json:"burst"`   // one per app
-	Search    WindowStats    `json:"search"`
-	Indexing  int            `json:"indexing"` // changes that search does not show yet
-	Changes   int64          `json:"changes"`  // made since the start
-	Webhooks  WebhookStats   `json:"webhooks"`
-	AfterAuth int            `json:"refusedTokens"` // requests with a token that is not valid
+	Requests int            `json:"requests"`
+	ByRoute  map[string]int `json:"byEndpoint"` // "list contacts", "search deals", "account", ...
+	ByStatus map[int]int    `json:"byStatus"`
+	Limited  map[string]int `json:"limited"` // 429s by policy
+	Records  int            `json:"records"` // handed out
+	Bytes    int64          `json:"bytes"`   // of answers
+	Daily    int            `json:"daily"`   // requests of private apps today
+	Burst    []WindowStats  `json:"burst"`   // one per app
+	Search   WindowStats    `json:"search"`
+	Indexing int            `json:"indexing"` // changes that search does not show yet
+	Changes  int64          `json:"changes"`  // made since the start
+	Webhooks WebhookStats   `json:"webhooks"`
 }
 
 // WindowStats describes a rolling limit.
@@ -60,9 +59,6 @@ func (s *stats) count(c *call) {
 	s.s.ByStatus[c.status]++
 	s.s.Records += c.records
 	s.s.Bytes += int64(len(c.body))
-	if c.status == 401 {
-		s.s.AfterAuth++
-	}
 }
 
 // Stats returns the counters so far.
