@@ -20,44 +20,79 @@ import (
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 
+	"github.com/hubtail/hubtail/connector/hubspot"
+	"github.com/hubtail/hubtail/connector/simulator"
 	"github.com/hubtail/hubtail/internal/jetlog"
 	"github.com/hubtail/hubtail/schemas"
 )
 
-// childEnv makes the test binary a source process: it is the NATS server's address.
-const childEnv = "HUBTAIL_TEST_CHILD_NATS"
+// childEnv makes the test binary a source process: it is the NATS server's address. With childHubSpotEnv, HubSpot's
+// address, it is a whole source, else an append in a loop.
+const (
+	childEnv        = "HUBTAIL_TEST_CHILD_NATS"
+	childHubSpotEnv = "HUBTAIL_TEST_CHILD_HUBSPOT"
+)
 
 const crashPage = 50 // records a page
 
-// runChild appends page after page, from where the cursor in the log stands, until it is killed. It says so on stdout.
+// runChild works until it is killed.
 func runChild() int {
+	err := func() error {
+		nc, err := nats.Connect(os.Getenv(childEnv))
+		if err != nil {
+			return err
+		}
+		js, err := jetstream.New(nc)
+		if err != nil {
+			return err
+		}
+		if url := os.Getenv(childHubSpotEnv); url != "" {
+			return runChildSource(js, url)
+		}
+		return runChildAppend(js)
+	}()
+	fmt.Fprintln(os.Stderr, "child:", err)
+	return 1
+}
+
+// runChildAppend appends page after page, from where the cursor in the log stands, and says so on stdout.
+func runChildAppend(js jetstream.JetStream) error {
 	ctx := context.Background()
-	nc, err := nats.Connect(os.Getenv(childEnv))
-	if err != nil {
-		fmt.Fprintln(os.Stderr, err)
-		return 1
-	}
-	js, err := jetstream.New(nc)
-	if err != nil {
-		fmt.Fprintln(os.Stderr, err)
-		return 1
-	}
 	l := &objectLog{
 		js: js, stream: jetlog.DefaultStream, portal: "7", object: contacts, instance: fmt.Sprint("child ", os.Getpid()),
 		now: time.Now, timeout: publishTimeout, logger: slog.New(slog.DiscardHandler), token: make(chan struct{}, 1),
 	}
 	if _, err := l.Reload(ctx); err != nil {
-		fmt.Fprintln(os.Stderr, err)
-		return 1
+		return err
 	}
 	for {
 		n := pageNumber(l.Cursor())
 		if _, err := l.Append(ctx, polled(records(n*crashPage, crashPage, day)...), moveTo(pageTime(n+1))); err != nil {
-			fmt.Fprintln(os.Stderr, err)
-			return 1
+			return err
 		}
 		fmt.Println(n)
 	}
+}
+
+// crashConfig makes a source busy.
+var crashConfig = Config{
+	Objects: []string{"calls", "contacts"}, PollInterval: 20 * time.Millisecond, Settle: 100 * time.Millisecond, Takeover: time.Second,
+}
+
+func runChildSource(js jetstream.JetStream, url string) error {
+	ctx := context.Background()
+	client, err := hubspot.New(hubspot.Config{BaseURL: url, Token: "pat-simulator", BurstLimit: 100_000, SearchLimit: 100_000})
+	if err != nil {
+		return err
+	}
+	cfg := crashConfig
+	cfg.Client, cfg.JetStream = client, js
+	s, err := New(ctx, cfg)
+	if err != nil {
+		return err
+	}
+	fmt.Println("started")
+	return s.Run(ctx)
 }
 
 func pageTime(n int) time.Time { return day.Add(time.Duration(n) * time.Second) }
@@ -76,21 +111,13 @@ func TestKillNineLeavesNoPartialPageAndNoDuplicate(t *testing.T) {
 	rnd := rand.New(rand.NewPCG(uint64(seed), 0))
 	t.Logf("seed %d", seed)
 	for range 20 {
-		cmd := exec.CommandContext(t.Context(), os.Args[0])
-		cmd.Env = append(os.Environ(), childEnv+"="+b.server.URL())
-		cmd.Stderr = os.Stderr
-		out, err := cmd.StdoutPipe()
-		must(t, err)
-		must(t, cmd.Start())
+		lines, kill := startChild(t, b)
 		// Let it append some pages, then kill it at a random moment of the next.
-		lines := bufio.NewScanner(out)
 		for range 1 + rnd.IntN(3) {
 			lines.Scan()
 		}
 		time.Sleep(time.Duration(rnd.IntN(8000)) * time.Microsecond) // the moment of the crash, not a wait for anything
-		must(t, cmd.Process.Kill())
-		_, _ = io.Copy(io.Discard, out)
-		_ = cmd.Wait() // killed
+		kill()
 
 		pages := pageNumber(b.open("judge").Cursor())
 		if n := len(b.events("")); n != pages*crashPage {
@@ -100,6 +127,60 @@ func TestKillNineLeavesNoPartialPageAndNoDuplicate(t *testing.T) {
 	b.noDuplicates()
 	for i, e := range b.events("") {
 		equal(t, "record", e.ID, fmt.Sprint(i))
+	}
+}
+
+// startChild starts a source process; kill is kill -9.
+func startChild(t *testing.T, b *logBundle, env ...string) (lines *bufio.Scanner, kill func()) {
+	t.Helper()
+	cmd := exec.CommandContext(t.Context(), os.Args[0])
+	cmd.Env = append(append(os.Environ(), childEnv+"="+b.server.URL()), env...)
+	cmd.Stderr = os.Stderr
+	out, err := cmd.StdoutPipe()
+	must(t, err)
+	must(t, cmd.Start())
+	return bufio.NewScanner(out), func() {
+		must(t, cmd.Process.Kill())
+		_, _ = io.Copy(io.Discard, out)
+		_ = cmd.Wait() // killed
+	}
+}
+
+func TestKillNineOfASourceDuringLoadAndChangesLosesAndDoublesNothing(t *testing.T) {
+	t.Parallel()
+	b := setupSource(t, simulator.Options{Calls: 6000, Contacts: 1500, IndexLag: simulator.Lag{Min: time.Millisecond, Max: 50 * time.Millisecond, Tail: -1}}, crashConfig)
+	ids := b.sim.IDs("calls", 0, 6000, 1)
+	seed := time.Now().UnixNano()
+	rnd := rand.New(rand.NewPCG(uint64(seed), 0))
+	t.Logf("seed %d", seed)
+	for i := range 12 {
+		lines, kill := startChild(t, b.logBundle, childHubSpotEnv+"="+b.url)
+		lines.Scan()
+		for j := range 20 {
+			must(t, b.sim.Update("calls", ids[rnd.IntN(len(ids))], map[string]string{"hs_call_title": fmt.Sprint(i, j)}))
+		}
+		_, err := b.sim.CreateMany("contacts", 5)
+		must(t, err)
+		time.Sleep(time.Duration(rnd.IntN(400)) * time.Millisecond) // the moment of the crash
+		kill()
+	}
+	stop := b.run(b.source)
+	end := b.sim.Now()
+	eventually(t, "watermarks past the last change", time.Minute, func() bool {
+		status := b.source.Status()
+		return status[0].CompleteThrough.After(end) && status[1].CompleteThrough.After(end)
+	})
+	must(t, stop())
+	for _, object := range []string{"calls", "contacts"} {
+		b.nothingLost(object, end.Add(time.Hour))
+		b.noDuplicatesOf(object)
+		full := 0
+		for _, run := range b.runs(object) {
+			if run.SyncType == "full" {
+				full++
+			}
+		}
+		equal(t, "full runs of "+object, full, 1)
 	}
 }
 

@@ -46,8 +46,10 @@
 // # Promises
 //
 //   - a page and its cursor are in the log together or not at all
-//     (TestPageAndCursorAreInTheLogTogetherOrNotAtAll, TestKillNineLeavesNoPartialPageAndNoDuplicate)
-//   - two sources at once never publish a page twice (TestTwoSourcesRacingNeverPublishAPageTwice)
+//     (TestPageAndCursorAreInTheLogTogetherOrNotAtAll, TestKillNineLeavesNoPartialPageAndNoDuplicate,
+//     TestKillNineOfASourceDuringLoadAndChangesLosesAndDoublesNothing)
+//   - two sources at once never publish a page twice (TestTwoSourcesRacingNeverPublishAPageTwice), nor does a record that
+//     someone else writes meanwhile spoil a page (TestConflictOnARecordIsReadAgainAndRetried)
 //   - a lost acknowledgement or an outage of NATS doubles and loses nothing
 //     (TestLostAcknowledgementDoublesNothing, TestAppendWaitsWhileNATSIsAway)
 //   - overlapping polls make no duplicate events (TestOverlappingPollsMakeNoDuplicateEvents)
@@ -57,10 +59,12 @@
 //   - nobody is sent a welcome mail for a record that was there before (TestRecordsOlderThanTheHistoryAreSnapshots)
 //   - a malformed or oversized record does not stop the others
 //     (TestMalformedAndOversizedRecordsBecomeDeadLettersOnceAndTheRestFlows)
+//   - broken answers of HubSpot lose nothing (TestFaultsOfHubSpotLoseNothing)
 //   - the watermark never claims what was not read (TestWatermarkNeverClaimsAGap)
 //   - index lag, bulk changes in one millisecond and changes while paging lose nothing
 //     (TestIndexLagLosesNothingBeforeTheWatermark, TestTwelveThousandChangesInOneMillisecondAreAllFound,
-//     TestChangesWhilePagingLoseNothing)
+//     TestChangesWhilePagingLoseNothing), nor does an index later than the settle time, in the end
+//     (TestChangesThatTheIndexShowsFarTooLateArriveAllTheSame)
 //   - a cycle without changes costs one request per object type, one with a hundred at most two, an idle portal under a
 //     fifth of the smallest daily quota (TestAQuietCycleCostsOneRequest, TestIdlePortalStaysWithinAFifthOfTheQuota)
 //   - values of a new property reach the log though no record changed (TestNewPropertyIsReadForAllRecords)

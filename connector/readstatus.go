@@ -36,6 +36,8 @@ type LoggedObject struct {
 // ReadStatus reads where every object type of a portal stands from the log, of all portals if portal is "". It needs
 // neither HubSpot nor a running source.
 func ReadStatus(ctx context.Context, js jetstream.JetStream, stream, portal string) (LogStatus, error) {
+	ctx, cancel := context.WithTimeout(ctx, lookupTimeout)
+	defer cancel()
 	s, err := js.Stream(ctx, stream)
 	if err != nil {
 		return LogStatus{}, fmt.Errorf("look up stream %s: %w", stream, err)
@@ -81,6 +83,9 @@ func ReadStatus(ctx context.Context, js jetstream.JetStream, stream, portal stri
 	}
 	for _, o := range objects {
 		status.Objects = append(status.Objects, *o)
+	}
+	if err := ctx.Err(); err != nil { // the client ends the answers silently then
+		return LogStatus{}, fmt.Errorf("read cursors and runs: %w", err)
 	}
 	slices.SortFunc(status.Objects, func(a, b LoggedObject) int {
 		return cmp.Or(cmp.Compare(a.Portal, b.Portal), cmp.Compare(a.Object, b.Object))

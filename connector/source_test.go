@@ -1,14 +1,11 @@
 package connector
 
 import (
-	"context"
 	"errors"
 	"fmt"
-	"maps"
 	"slices"
 	"strconv"
 	"strings"
-	"sync"
 	"testing"
 	"time"
 
@@ -16,106 +13,6 @@ import (
 	"github.com/hubtail/hubtail/connector/simulator"
 	"github.com/hubtail/hubtail/schemas"
 )
-
-// sourceBundle is a simulated portal, a real NATS server and a source between them.
-type sourceBundle struct {
-	*logBundle
-	sim    *simulator.Simulator
-	url    string
-	source *Source
-}
-
-// setupSource starts a portal with some records of each kind and fast answers.
-func setupSource(t testing.TB, o simulator.Options, cfg Config) *sourceBundle {
-	t.Helper()
-	o.Latency, o.NoOddities = -1, true
-	o.BurstLimit, o.SearchLimit, o.DailyLimit = 100_000, 100_000, 10_000_000
-	b := &sourceBundle{logBundle: setupLog(t), sim: simulator.New(o)}
-	var err error
-	b.url, err = b.sim.Start("127.0.0.1:0")
-	must(t, err)
-	t.Cleanup(func() { must(t, b.sim.Close()) })
-	b.source = b.newSource(cfg)
-	return b
-}
-
-func (b *sourceBundle) newSource(cfg Config) *Source {
-	b.t.Helper()
-	client, err := hubspot.New(hubspot.Config{
-		BaseURL: b.url, Token: "pat-simulator", BurstLimit: 100_000, SearchLimit: 100_000,
-	})
-	must(b.t, err)
-	cfg.Client, cfg.JetStream = client, b.js
-	s, err := New(b.t.Context(), cfg)
-	must(b.t, err)
-	return s
-}
-
-func (b *sourceBundle) sync() {
-	b.t.Helper()
-	must(b.t, b.source.Sync(b.t.Context()))
-}
-
-func (b *sourceBundle) follower(object string) *follower {
-	b.t.Helper()
-	for _, f := range b.source.followers {
-		if f.object.Name == object {
-			return f
-		}
-	}
-	b.t.Fatalf("no object %s", object)
-	return nil
-}
-
-// poll makes one pass and returns how many records were new.
-func (b *sourceBundle) poll(object string) int64 {
-	b.t.Helper()
-	news, err := b.follower(object).poll(b.t.Context())
-	must(b.t, err)
-	return news
-}
-
-// requests returns how many requests of a kind the portal got so far.
-func (b *sourceBundle) requests(route string) int { return b.sim.Stats().ByRoute[route] }
-
-// states returns the last event of every record of an object.
-func (b *sourceBundle) states(object string) map[string]*schemas.Event {
-	b.t.Helper()
-	states := map[string]*schemas.Event{}
-	for _, m := range b.messages() {
-		if m.subject.Kind == schemas.KindRecord && m.subject.Object == object {
-			states[m.subject.ID] = m.event(b.t)
-		}
-	}
-	return states
-}
-
-// lost returns the live records whose state in the log is not the portal's, of those modified before a time.
-func (b *sourceBundle) lost(object string, before time.Time) (lost []string) {
-	b.t.Helper()
-	states := b.states(object)
-	for r := range b.sim.Truth(object) {
-		if r.Archived || r.Purged || r.MergedInto != "" || !r.UpdatedAt.Before(before) {
-			continue
-		}
-		switch e := states[r.ID]; {
-		case e == nil:
-			lost = append(lost, r.ID+" is missing")
-		case e.UpdatedAt.Before(r.UpdatedAt):
-			lost = append(lost, fmt.Sprintf("%s is of %s, not of %s", r.ID, e.UpdatedAt, r.UpdatedAt))
-		case e.UpdatedAt.Equal(r.UpdatedAt) && !maps.Equal(e.Properties.Map(), r.Properties):
-			lost = append(lost, r.ID+" has other values")
-		}
-	}
-	return lost
-}
-
-func (b *sourceBundle) nothingLost(object string, before time.Time) {
-	b.t.Helper()
-	if lost := b.lost(object, before); len(lost) > 0 {
-		b.t.Errorf("%d %s lost: %v", len(lost), object, lost[:min(len(lost), 5)])
-	}
-}
 
 func TestSyncBringsEverythingAndThenOnlyChanges(t *testing.T) {
 	t.Parallel()
@@ -156,22 +53,6 @@ func TestSyncBringsEverythingAndThenOnlyChanges(t *testing.T) {
 	equal(t, "updated", status.Objects[0].LastRun.Updated, 1)
 }
 
-// noDuplicatesOf is noDuplicates for one object of several: ids are unique per object only.
-func (b *sourceBundle) noDuplicatesOf(object string) {
-	b.t.Helper()
-	seen := map[string]bool{}
-	for _, m := range b.messages() {
-		if m.subject.Kind != schemas.KindRecord || m.subject.Object != object {
-			continue
-		}
-		if id := m.event(b.t).CEID(); seen[id] {
-			b.t.Errorf("event %s is in the log twice", id)
-		} else {
-			seen[id] = true
-		}
-	}
-}
-
 func TestUnknownObjectIsRefusedByName(t *testing.T) {
 	t.Parallel()
 	b := setupSource(t, simulator.Options{CustomObjects: []simulator.CustomObject{{Name: "car"}}}, Config{Objects: []string{"contacts"}})
@@ -179,175 +60,6 @@ func TestUnknownObjectIsRefusedByName(t *testing.T) {
 	if err == nil || !strings.Contains(err.Error(), `"butterflies"`) || !strings.Contains(err.Error(), "p_car") {
 		t.Errorf("error does not help: %v", err)
 	}
-}
-
-func TestAQuietCycleCostsOneRequest(t *testing.T) {
-	t.Parallel()
-	b := setupSource(t, simulator.Options{Contacts: 500, Calls: 500}, Config{Objects: []string{"contacts", "calls"}})
-	b.sync()
-	b.sim.Advance(time.Hour)
-	b.poll("contacts")
-	before := b.sim.Stats().Requests
-	for range 5 {
-		equal(t, "news", b.poll("contacts"), 0)
-		equal(t, "news", b.poll("calls"), 0)
-		b.sim.Advance(12 * time.Second)
-	}
-	equal(t, "requests of ten cycles", b.sim.Stats().Requests-before, 10)
-
-	_, err := b.sim.UpdateMany("contacts", b.sim.IDs("contacts", 0, 100, 3), map[string]string{"city": "Oslo"}, time.Time{})
-	must(t, err)
-	b.sim.FlushIndex()
-	before = b.sim.Stats().Requests
-	equal(t, "news", b.poll("contacts"), 100)
-	if n := b.sim.Stats().Requests - before; n > 2 {
-		t.Errorf("100 changes cost %d requests", n)
-	}
-	before = b.sim.Stats().Requests
-	equal(t, "news", b.poll("contacts"), 0)
-	equal(t, "requests", b.sim.Stats().Requests-before, 1)
-}
-
-func TestIdlePortalStaysWithinAFifthOfTheQuota(t *testing.T) {
-	t.Parallel()
-	cfg := Config{}.withDefaults()
-	perDay := func(every time.Duration) int { return int(24 * time.Hour / every) }
-	types, withPipelines := 5, 2              // contacts, companies, deals, tickets, calls
-	total := types*perDay(cfg.PollInterval) + // one search; the settle lane is part of it
-		types*perDay(cfg.DefinitionsInterval) +
-		withPipelines*perDay(cfg.DefinitionsInterval) +
-		2*perDay(cfg.DefinitionsInterval) // owners, active and deactivated
-	t.Logf("%d requests a day, %.1f %% of 250,000", total, float64(total)/2500)
-	if total > 250_000/5 {
-		t.Errorf("%d requests a day", total)
-	}
-	if longest := cfg.PollInterval + cfg.PollInterval/12; longest > 13*time.Second {
-		t.Errorf("a change can wait %s for its poll", longest)
-	}
-}
-
-func TestIndexLagLosesNothingBeforeTheWatermark(t *testing.T) {
-	t.Parallel()
-	b := setupSource(t, simulator.Options{
-		Calls: 300, IndexLag: simulator.Lag{Min: 100 * time.Millisecond, Max: 55 * time.Second, Tail: -1},
-	}, Config{Objects: []string{"calls"}})
-	b.sync()
-	ids := b.sim.IDs("calls", 0, 300, 1)
-	for i := range 60 {
-		for j := range 5 {
-			must(t, b.sim.Update("calls", ids[(i*37+j*11)%len(ids)], map[string]string{"hs_call_title": fmt.Sprint(i, j)}))
-		}
-		if i%10 == 0 {
-			_, err := b.sim.CreateMany("calls", 3)
-			must(t, err)
-		}
-		b.sim.Advance(5 * time.Second)
-		b.poll("calls")
-		b.nothingLost("calls", b.follower("calls").log.Cursor().CompleteThrough)
-	}
-	end := b.sim.Now()
-	for range 20 {
-		b.sim.Advance(12 * time.Second)
-		b.poll("calls")
-	}
-	if w := b.follower("calls").log.Cursor().CompleteThrough; w.Before(end) {
-		t.Errorf("the watermark stays at %s", w)
-	}
-	b.nothingLost("calls", b.sim.Now())
-	b.noDuplicates()
-}
-
-func TestChangesThatTheIndexShowsFarTooLateArriveAllTheSame(t *testing.T) {
-	t.Parallel()
-	b := setupSource(t, simulator.Options{
-		Calls: 300, IndexLag: simulator.Lag{Min: 2 * time.Minute, Max: 10 * time.Minute, Tail: -1, OldValues: true, Flicker: 0.2},
-	}, Config{Objects: []string{"calls"}})
-	b.sync()
-	for i, id := range b.sim.IDs("calls", 0, 300, 7) {
-		must(t, b.sim.Update("calls", id, map[string]string{"hs_call_title": "late " + strconv.Itoa(i)}))
-		b.sim.Advance(time.Second)
-	}
-	for range 80 {
-		b.sim.Advance(12 * time.Second)
-		b.poll("calls")
-	}
-	b.nothingLost("calls", b.sim.Now())
-	b.noDuplicates()
-}
-
-func TestTwelveThousandChangesInOneMillisecondAreAllFound(t *testing.T) {
-	t.Parallel()
-	b := setupSource(t, simulator.Options{Calls: 12_500}, Config{Objects: []string{"calls"}})
-	b.sync()
-	b.sim.Advance(time.Hour)
-	b.poll("calls")
-	_, err := b.sim.UpdateMany("calls", b.sim.IDs("calls", 0, 12_000, 1), map[string]string{"hs_call_title": "bulk"}, time.Time{})
-	must(t, err)
-	b.sim.FlushIndex()
-	before := b.requests("search calls")
-	equal(t, "news", b.poll("calls"), 12_000)
-	if n := b.requests("search calls") - before; n > 75 { // some look at the newest changes in between
-		t.Errorf("%d requests for 60 pages", n)
-	}
-	b.nothingLost("calls", b.sim.Now().Add(time.Second))
-	b.noDuplicates()
-	equal(t, "429s", len(b.sim.Stats().Limited), 0)
-}
-
-func TestChangesWhilePagingLoseNothing(t *testing.T) {
-	t.Parallel()
-	b := setupSource(t, simulator.Options{
-		Calls: 3000, IndexLag: simulator.Lag{Min: time.Millisecond, Max: 20 * time.Millisecond, Tail: -1},
-	}, Config{Objects: []string{"calls"}, Settle: 500 * time.Millisecond, Overlap: 300 * time.Millisecond})
-	b.sync()
-	_, err := b.sim.UpdateMany("calls", b.sim.IDs("calls", 0, 3000, 1), map[string]string{"hs_call_title": "bulk"}, time.Time{})
-	must(t, err)
-	ids := b.sim.IDs("calls", 0, 3000, 1)
-	stop := make(chan struct{})
-	var writer sync.WaitGroup
-	writer.Go(func() {
-		for i := 0; ; i++ {
-			select {
-			case <-stop:
-				return
-			default:
-			}
-			if err := b.sim.Update("calls", ids[(i*997)%len(ids)], map[string]string{"hs_call_title": strconv.Itoa(i)}); err != nil {
-				t.Error(err)
-				return
-			}
-			time.Sleep(time.Millisecond) // a thousand changes a second, while pages are read
-		}
-	})
-	for range 6 {
-		b.poll("calls")
-	}
-	close(stop)
-	writer.Wait()
-	b.sim.Advance(time.Second)
-	b.poll("calls")
-	b.sim.Advance(time.Minute)
-	b.poll("calls")
-	b.nothingLost("calls", b.sim.Now())
-	b.noDuplicates()
-}
-
-func TestNewPropertyIsReadForAllRecords(t *testing.T) {
-	t.Parallel()
-	b := setupSource(t, simulator.Options{Calls: 250}, Config{Objects: []string{"calls"}})
-	b.sync()
-	must(t, b.sim.DefineProperty("calls", simulator.Property{Name: "fresh", Type: "string"}))
-	ids := b.sim.IDs("calls", 0, 220, 1)
-	_, err := b.sim.UpdateMany("calls", ids, map[string]string{"fresh": "yes"}, time.Time{})
-	must(t, err)
-	b.sim.FlushIndex()
-	b.sim.Advance(time.Minute)
-	b.poll("calls") // reads them without the property that it does not know yet
-	must(t, b.follower("calls").prepare(t.Context()))
-	b.nothingLost("calls", b.sim.Now())
-	equal(t, "definitions", b.count(schemas.KindProperties), 2)
-	must(t, b.follower("calls").prepare(t.Context()))
-	equal(t, "definitions when nothing changed", b.count(schemas.KindProperties), 2)
 }
 
 func TestForbiddenObjectDoesNotStopTheOthers(t *testing.T) {
@@ -369,19 +81,6 @@ func TestForbiddenObjectDoesNotStopTheOthers(t *testing.T) {
 	equal(t, "failed runs", b.runs("contacts")[0].Status, "failed")
 }
 
-// runs returns the sync runs of an object.
-func (b *sourceBundle) runs(object string) (runs []*schemas.Run) {
-	b.t.Helper()
-	for _, m := range b.messages() {
-		if m.subject.Kind == schemas.KindRun && m.subject.Object == object {
-			c, err := schemas.DecodeControl(m.msg)
-			must(b.t, err)
-			runs = append(runs, c.(*schemas.Run))
-		}
-	}
-	return runs
-}
-
 func TestRefusedTokenStopsTheSource(t *testing.T) {
 	t.Parallel()
 	b := setupSource(t, simulator.Options{Calls: 50, Contacts: 50}, Config{Objects: []string{"calls", "contacts", "owners"}})
@@ -390,7 +89,7 @@ func TestRefusedTokenStopsTheSource(t *testing.T) {
 	if !errors.Is(err, hubspot.ErrUnauthorized) {
 		t.Fatalf("got %v", err)
 	}
-	if n := b.sim.Stats().AfterAuth; n > 6 {
+	if n := b.sim.Stats().ByStatus[401]; n > 6 {
 		t.Errorf("%d calls with a refused token", n)
 	}
 }
@@ -462,17 +161,6 @@ func TestFaultsOfHubSpotLoseNothing(t *testing.T) {
 	b.poll("calls")
 	b.nothingLost("calls", b.sim.Now())
 	b.noDuplicates()
-}
-
-// run starts a source and returns how to stop it.
-func (b *sourceBundle) run(s *Source) (stop func() error) {
-	ctx, cancel := context.WithCancel(b.t.Context())
-	done := make(chan error, 1)
-	go func() { done <- s.Run(ctx) }()
-	return sync.OnceValue(func() error {
-		cancel()
-		return <-done
-	})
 }
 
 func TestStandbyTakesOver(t *testing.T) {
