@@ -152,7 +152,7 @@ func (h *home) wantedMajor(asked int) (int, error) {
 		return asked, nil
 	}
 	if asked != 0 && asked != made {
-		return 0, &FolderError{h.dir, fmt.Errorf("its data are of PostgreSQL %d, asked for is %d: use another folder, or rebuild into a new one", made, asked)}
+		return 0, &FolderError{h.dir, fmt.Errorf("its data are of PostgreSQL %d, asked for is %d: use another folder", made, asked)}
 	}
 	return made, nil
 }

@@ -129,7 +129,7 @@ func startContainer(ctx context.Context, opts Options, err error) (*Cluster, err
 		return nil, err
 	}
 	if opts.Container == nil || opts.Dir != "" {
-		tried.container = errors.New("not used here")
+		tried.container = errors.New("not tried here")
 		return nil, tried
 	}
 	url, stop, err := opts.Container(ctx, opts.Major)
