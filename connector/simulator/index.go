@@ -61,16 +61,7 @@ func (x *index) apply(t *table, r *record) {
 	if !newest.live() && newest.version > r.version && !t.portal.opts.IndexLag.Archives {
 		return
 	}
-	if older != nil {
-		x.byID.remove(entry{r.id, r.id})
-		x.byModified.remove(entry{older.modified, r.id})
-		x.byCreated.remove(entry{older.created, r.id})
-	}
-	if r.live() {
-		x.byID.add(entry{r.id, r.id})
-		x.byModified.add(entry{r.modified, r.id})
-		x.byCreated.add(entry{r.created, r.id})
-	}
+	x.move(older, r)
 	switch {
 	case newest == r:
 		delete(x.older, r.id)
@@ -78,6 +69,31 @@ func (x *index) apply(t *table, r *record) {
 		x.older[r.id] = r
 	default:
 		x.older[r.id] = nil
+	}
+}
+
+// move puts a record to its new places in the orders; either version may be one that is not in the index.
+func (x *index) move(older, r *record) {
+	was, is := older != nil, r.live()
+	if was && is && older.created == r.created && older.modified == r.modified {
+		return
+	}
+	if was {
+		x.byModified.remove(entry{older.modified, r.id})
+	}
+	if is {
+		x.byModified.add(entry{r.modified, r.id})
+	}
+	if was && is && older.created == r.created {
+		return // as with most changes
+	}
+	if was {
+		x.byID.remove(entry{r.id, r.id})
+		x.byCreated.remove(entry{older.created, r.id})
+	}
+	if is {
+		x.byID.add(entry{r.id, r.id})
+		x.byCreated.add(entry{r.created, r.id})
 	}
 }
 

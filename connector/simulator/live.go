@@ -93,19 +93,29 @@ func (l *LiveChanges) Step() {
 
 // table picks an object type, busier ones more often; nil if the portal is empty.
 func (l *LiveChanges) table() *table {
-	var busy []*table
-	for _, t := range l.s.portal.tables {
-		if t.live.n > 0 {
-			busy = append(busy, t)
-			if t.object.Name == "contacts" || t.object.Name == "deals" {
-				busy = append(busy, t)
-			}
+	weight := func(t *table) int {
+		switch {
+		case t.live.n == 0:
+			return 0
+		case t.object.Name == "contacts" || t.object.Name == "deals":
+			return 2
 		}
+		return 1
 	}
-	if len(busy) == 0 {
+	total := 0
+	for _, t := range l.s.portal.tables {
+		total += weight(t)
+	}
+	if total == 0 {
 		return nil
 	}
-	return busy[l.rng.IntN(len(busy))]
+	n := l.rng.IntN(total)
+	for _, t := range l.s.portal.tables {
+		if n -= weight(t); n < 0 {
+			return t
+		}
+	}
+	return nil
 }
 
 // pick returns a random record of a set.

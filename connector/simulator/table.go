@@ -95,10 +95,12 @@ func (t *table) resolve(id int64) (record, bool) {
 // record.
 func (t *table) store(r, before *record) {
 	e := entry{r.id, r.id}
-	if before != nil {
-		t.setOf(before).remove(e)
+	if before == nil || t.setOf(before) != t.setOf(r) {
+		if before != nil {
+			t.setOf(before).remove(e)
+		}
+		t.setOf(r).add(e)
 	}
-	t.setOf(r).add(e)
 	t.changed[r.id] = r
 	t.index.changed(t, r, before)
 }
