@@ -155,18 +155,9 @@ func (s *Source) Run(ctx context.Context) error {
 // load runs the full reads that followers ask for. Those that ask at the start are read together, so that the quota is
 // shared well among them.
 func (s *Source) load(ctx context.Context) error {
-	g, ctx := errgroup.WithContext(ctx)
-	defer g.Wait() //nolint:errcheck // the group's functions return nothing
-	patience := time.NewTimer(5 * time.Second)
-	defer patience.Stop()
-	for _, f := range s.followers {
-		select {
-		case <-f.prepared:
-		case <-patience.C:
-		case <-ctx.Done():
-			return nil
-		}
-	}
+	var reads sync.WaitGroup
+	defer reads.Wait()
+	s.awaitPrepared(ctx)
 	for {
 		var batch []*follower
 		select {
@@ -178,10 +169,22 @@ func (s *Source) load(ctx context.Context) error {
 		for len(s.loads) > 0 {
 			batch = append(batch, <-s.loads)
 		}
-		g.Go(func() error {
+		reads.Go(func() {
 			s.backfill(ctx, batch, func(f *follower, err error) { f.loaded <- err })
-			return nil
 		})
+	}
+}
+
+// awaitPrepared waits until every follower has tried to prepare, but not long for a slow one.
+func (s *Source) awaitPrepared(ctx context.Context) {
+	ctx, cancel := context.WithTimeout(ctx, 5*time.Second)
+	defer cancel()
+	for _, f := range s.followers {
+		select {
+		case <-f.prepared:
+		case <-ctx.Done():
+			return
+		}
 	}
 }
 
