@@ -1,6 +1,7 @@
 package hubspot_test
 
 import (
+	"errors"
 	"io"
 	"net/http"
 	"net/http/httptest"
@@ -165,4 +166,35 @@ func TestObjects(t *testing.T) {
 	if _, ok := hubspot.ObjectByName("butterflies"); ok {
 		t.Error("butterflies are no standard objects")
 	}
+}
+
+// A request learns what to read when its turn comes; one that finds nothing costs nothing.
+func TestClaimDecidesWhenTheTurnHasCome(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		h := newHub()
+		h.limit = 1
+		c := h.client(t, func(cfg *hubspot.Config) { cfg.BurstLimit = 1 })
+		list(t, c)
+		start := time.Now()
+		var claimed time.Duration
+		_, err := c.List(t.Context(), hubspot.ListRequest{Object: contacts, Claim: func(r *hubspot.ListRequest) bool {
+			claimed, r.After = time.Since(start), "42"
+			return true
+		}})
+		if err != nil || claimed < 9*time.Second {
+			t.Errorf("claimed after %v, %v", claimed, err)
+		}
+		time.Sleep(11 * time.Second)
+		if _, err := c.Search(t.Context(), hubspot.SearchRequest{Object: contacts, Claim: func(*hubspot.SearchRequest) bool { return false }}); !errors.Is(err, hubspot.ErrUnclaimed) {
+			t.Error(err)
+		}
+		start = time.Now()
+		list(t, c) // the slot is still there
+		if waited := time.Since(start); waited > time.Second {
+			t.Errorf("waited %v", waited)
+		}
+		if n, _ := h.stats(); n != 3 {
+			t.Errorf("%d requests", n)
+		}
+	})
 }

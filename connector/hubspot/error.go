@@ -29,6 +29,8 @@ var (
 	// ErrDailyLimit says that the daily quota is used up. The client waits for midnight by itself, so callers meet it only
 	// when their context ends first.
 	ErrDailyLimit = errors.New("daily limit reached")
+	// ErrUnclaimed says that a request's Claim found nothing to read any more.
+	ErrUnclaimed = errors.New("nothing to read")
 	// ErrUnavailable says that HubSpot did not answer usefully until the client gave up.
 	ErrUnavailable = errors.New("hubspot unavailable")
 )

@@ -21,6 +21,9 @@ type ListRequest struct {
 	Limit      int      // 1-100; 0 means 100
 	Properties []string // none means the object's default properties
 	Archived   bool     // only the records in the recycle bin
+	// Claim, if set, is called once, when the budget lets the request go, and fills in what to read. So requests that wait
+	// hold no work that others could do meanwhile. If it returns false, nothing is sent and List returns ErrUnclaimed.
+	Claim func(*ListRequest) bool
 }
 
 // List reads one page.
@@ -28,37 +31,48 @@ type ListRequest struct {
 // HubSpot rule: the names of the properties are part of the URL, and a URL too long is refused (414). With more names than
 // Config.MaxURL has room for, List reads the ids and then the records by BatchRead: two requests, and a record that is
 // archived in between is left out.
-func (c *Client) List(ctx context.Context, req ListRequest) (Page, error) {
-	if path := c.listPath(req, req.Properties); c.fits(path) {
-		page, err := c.list(ctx, req, path)
-		if e := (*Error)(nil); !errors.As(err, &e) || e.Status != http.StatusRequestURITooLong {
-			return page, err
-		}
-		c.shrinkURL(len(c.base) + len(path))
-	}
-	return c.listByID(ctx, req)
-}
-
-func (c *Client) list(ctx context.Context, req ListRequest, path string) (page Page, err error) {
-	what := "list " + req.Object.Name
+func (c *Client) List(ctx context.Context, req ListRequest) (page Page, err error) {
+	r := &request{kind: kindList, what: "list " + req.Object.Name, method: http.MethodGet}
 	if req.Archived {
-		what = "list archived " + req.Object.Name
+		r.what = "list archived " + req.Object.Name
 	}
-	err = c.do(ctx, &request{kind: kindList, what: what, method: http.MethodGet, path: path, read: func(body []byte) error {
+	r.read = func(body []byte) error {
 		if page, err = ReadPage(req.Object, body); err != nil {
 			return err
 		}
 		return advances(req.After, page.Next)
-	}})
-	return page, err
-}
-
-// listByID reads the page's ids by list and its records by batch read.
-func (c *Client) listByID(ctx context.Context, req ListRequest) (Page, error) {
-	page, err := c.list(ctx, req, c.listPath(req, []string{"hs_object_id"}))
-	if err != nil || len(page.Records) == 0 {
+	}
+	idsOnly := false
+	build := func() {
+		r.path = c.listPath(req, req.Properties)
+		if idsOnly = !c.fits(r.path); idsOnly {
+			r.path = c.listPath(req, []string{"hs_object_id"})
+		}
+	}
+	if claim := req.Claim; claim != nil {
+		r.claim = func() bool {
+			ok := claim(&req)
+			build()
+			return ok
+		}
+	} else {
+		build()
+	}
+	err = c.do(ctx, r)
+	if e := (*Error)(nil); errors.As(err, &e) && e.Status == http.StatusRequestURITooLong && !idsOnly {
+		c.shrinkURL(len(c.base) + len(r.path))
+		build()
+		r.claim = nil
+		err = c.do(ctx, r)
+	}
+	if err != nil || !idsOnly {
 		return page, err
 	}
+	return c.fill(ctx, req, page)
+}
+
+// fill reads the records of a page that has only their ids.
+func (c *Client) fill(ctx context.Context, req ListRequest, page Page) (Page, error) {
 	ids := make([]string, len(page.Records))
 	for i, r := range page.Records {
 		ids[i] = r.ID

@@ -40,6 +40,8 @@ type request struct {
 	method string
 	path   string
 	body   []byte
+	// claim, if set, decides when the request's turn has come whether it is sent, and completes it.
+	claim func() bool
 	// read reads a body with status 200 or 207. The body is valid only during the call.
 	read func(body []byte) error
 }

@@ -24,6 +24,11 @@ func (c *Client) do(ctx context.Context, req *request) error {
 		if err != nil {
 			return fmt.Errorf("%s: %w", req.what, err)
 		}
+		if sent == 1 && req.claim != nil && !req.claim() {
+			s.unused()
+			done(errExcluded)
+			return ErrUnclaimed
+		}
 		c.core.usage.sent(req.kind, sent)
 		err = c.attempt(ctx, req, s)
 		done(health(ctx, err))

@@ -21,6 +21,7 @@ type SearchRequest struct {
 	Limit      int // 1-200; 0 means 200
 	After      int // offset; HubSpot refuses 10,000 and beyond
 	Properties []string
+	Claim      func(*SearchRequest) bool // as in ListRequest
 }
 
 // Filter is one condition of a search.
@@ -59,23 +60,30 @@ type sortRule struct {
 
 // Search reads one page.
 func (c *Client) Search(ctx context.Context, req SearchRequest) (page SearchPage, err error) {
-	body, err := json.Marshal(req.body())
-	if err != nil {
-		return SearchPage{}, fmt.Errorf("search %s: %w", req.Object.Name, err)
+	r := &request{kind: kindSearch, what: "search " + req.Object.Name, method: http.MethodPost}
+	r.read = func(body []byte) error {
+		if page, err = readSearchPage(req.Object, body); err != nil {
+			return err
+		}
+		if page.Next != 0 && page.Next <= req.After {
+			return fmt.Errorf("offset of the next page is %d after %d", page.Next, req.After)
+		}
+		return nil
 	}
-	err = c.do(ctx, &request{
-		kind: kindSearch, what: "search " + req.Object.Name, method: http.MethodPost,
-		path: c.objects(req.Object) + "/search", body: body,
-		read: func(body []byte) error {
-			if page, err = readSearchPage(req.Object, body); err != nil {
-				return err
-			}
-			if page.Next != 0 && page.Next <= req.After {
-				return fmt.Errorf("offset of the next page is %d after %d", page.Next, req.After)
-			}
-			return nil
-		},
-	})
+	build := func() {
+		r.path = c.objects(req.Object) + "/search"
+		r.body, _ = json.Marshal(req.body()) // strings and numbers: it cannot fail
+	}
+	if claim := req.Claim; claim != nil {
+		r.claim = func() bool {
+			ok := claim(&req)
+			build()
+			return ok
+		}
+	} else {
+		build()
+	}
+	err = c.do(ctx, r)
 	return page, err
 }
 
