@@ -34,6 +34,7 @@ type Applier struct {
 	created                  time.Time
 	log                      *slog.Logger
 	catalogue                catalogue
+	rowSets                  rowSetPool
 
 	fence     atomic.Int64 // the newest sequence this Applier committed: a database that lacks it was set back
 	refillDue atomic.Bool  // a change of a column's type asks for a refill
@@ -58,11 +59,13 @@ func NewApplier(cfg ApplierConfig) *Applier {
 	if cfg.Logger == nil {
 		cfg.Logger = slog.New(slog.DiscardHandler)
 	}
-	return &Applier{
+	a := &Applier{
 		pool: cfg.Pool, schema: cfg.Schema, stream: cfg.Stream, consumer: cfg.Consumer,
 		created: cfg.Created.UTC().Truncate(time.Microsecond), // as Postgres keeps it
 		portal:  cfg.Portal, log: cfg.Logger, catalogue: catalogue{schema: cfg.Schema},
 	}
+	a.skipKnown.Store(true) // until the first batch shows how it is
+	return a
 }
 
 // Apply applies messages, in any order, and moves the position: every message up to position is in the tables
@@ -121,6 +124,10 @@ func (a *Applier) commit(ctx context.Context, b *batch) error {
 			return err
 		}
 		a.counts.messages.Add(int64(len(s.messages)))
+		for _, g := range s.groups {
+			a.rowSets.put(g.set)
+			g.set = nil
+		}
 	}
 	return nil
 }

@@ -56,6 +56,9 @@ func (s *Sink) attach(ctx context.Context) (*Applier, jetstream.Consumer, *jetst
 			return nil, nil, nil, err
 		}
 	}
+	if pos.seq, err = s.readBacklog(ctx, a, stream, pos.seq, info.State.LastSeq); err != nil {
+		return nil, nil, nil, err
+	}
 	consumer, err := s.ensureConsumer(ctx, stream, pos.seq)
 	if err != nil {
 		return nil, nil, nil, err
@@ -154,6 +157,21 @@ func filterOf(c jetstream.ConsumerConfig) string {
 		return fmt.Sprint(c.FilterSubjects)
 	}
 	return c.FilterSubject
+}
+
+// readBacklog applies a long log without the consumer if that does not exist yet: reading in order, without
+// acknowledging every message, costs NATS half as much. It returns the position after it.
+func (s *Sink) readBacklog(ctx context.Context, a *Applier, stream jetstream.Stream, position, last uint64) (uint64, error) {
+	_, err := stream.Consumer(ctx, s.cfg.Consumer)
+	if !errors.Is(err, jetstream.ErrConsumerNotFound) || last < position+maxAckPending {
+		return position, nil // ensureConsumer sees any other error
+	}
+	s.stats.attached(a, position)
+	if err := s.catchUp(ctx, a, position+1, last); err != nil || ctx.Err() != nil {
+		return position, errors.Join(err, ctx.Err())
+	}
+	pos, err := a.readPosition(ctx)
+	return pos.seq, err
 }
 
 // catchUp applies the messages from one sequence to another without the consumer.

@@ -1,7 +1,6 @@
 package sink
 
 import (
-	"bytes"
 	"encoding/binary"
 	"io"
 	"strconv"
@@ -45,44 +44,70 @@ func (s *rowSet) copySQL(schema string) string {
 // copySignature begins COPY's binary format: a name, no flags, no extension.
 const copySignature = "PGCOPY\n\xff\r\n\x00\x00\x00\x00\x00\x00\x00\x00\x00"
 
-// copyReader returns the rows in COPY's binary format, for the columns of copySQL.
-func (s *rowSet) copyReader() io.Reader {
-	position := make([]int, len(s.table.columns))
+// copyReader yields the rows in COPY's binary format, for the columns of copySQL, a few rows at a time.
+type copyReader struct {
+	set      *rowSet
+	position []int  // of the table's columns in the row that travels
+	values   []cell // of a row, by position
+	next     int    // row, one beyond the last one for the trailer
+	buf      []byte // encoded, not yet read
+	spare    []byte // buf from its beginning
+}
+
+func (s *rowSet) copyReader() *copyReader {
+	r := &copyReader{set: s, position: make([]int, len(s.table.columns))}
 	columns := 0
 	for i, is := range s.needed() {
-		position[i] = columns
+		r.position[i] = columns
 		if is {
 			columns++
 		}
 	}
-	size := len(copySignature) + 2 + len(s.rows)*(100+4*columns)
-	for i := range s.rows {
-		for _, c := range s.rowCells(&s.rows[i]) {
-			size += int(c.end - c.start)
+	r.values = make([]cell, columns)
+	r.spare = append(make([]byte, 0, 64<<10), copySignature...)
+	r.buf = r.spare
+	return r
+}
+
+// Read implements io.Reader.
+func (r *copyReader) Read(p []byte) (int, error) {
+	if len(r.buf) == 0 {
+		if r.next > len(r.set.rows) {
+			return 0, io.EOF
 		}
-		size += len(s.extra(&s.rows[i]))
-	}
-	b := append(make([]byte, 0, size), copySignature...)
-	values := make([]cell, columns) // of a row, by position
-	for i := range s.rows {
-		row := &s.rows[i]
-		b = binary.BigEndian.AppendUint16(b, uint16(len(systemColumns)+columns))
-		for c := range systemColumns {
-			b = s.appendSystem(b, row, c)
-		}
-		clear(values)
-		for _, c := range s.rowCells(row) {
-			values[position[c.column]] = c
-		}
-		for _, c := range values {
-			if c.end == 0 {
-				b = append(b, 0xff, 0xff, 0xff, 0xff)
+		b := r.spare[:0]
+		for len(b) < 32<<10 && r.next <= len(r.set.rows) {
+			if r.next == len(r.set.rows) {
+				b = append(b, 0xff, 0xff)
 			} else {
-				b = appendBytes(b, s.arena[c.start:c.end:c.end])
+				b = r.appendRow(b, &r.set.rows[r.next])
 			}
+			r.next++
+		}
+		r.buf, r.spare = b, b
+	}
+	n := copy(p, r.buf)
+	r.buf = r.buf[n:]
+	return n, nil
+}
+
+func (r *copyReader) appendRow(b []byte, row *recordRow) []byte {
+	b = binary.BigEndian.AppendUint16(b, uint16(len(systemColumns)+len(r.values)))
+	for c := range systemColumns {
+		b = r.set.appendSystem(b, row, c)
+	}
+	clear(r.values)
+	for _, c := range r.set.rowCells(row) {
+		r.values[r.position[c.column]] = c
+	}
+	for _, c := range r.values {
+		if c.end == 0 {
+			b = append(b, 0xff, 0xff, 0xff, 0xff)
+		} else {
+			b = appendBytes(b, r.set.arena[c.start:c.end:c.end])
 		}
 	}
-	return bytes.NewReader(append(b, 0xff, 0xff))
+	return b
 }
 
 func parseInt8(text []byte) (int64, error) { return strconv.ParseInt(string(text), 10, 64) }

@@ -16,7 +16,7 @@ func TestPoolModeFollowsThePooler(t *testing.T) {
 	t.Parallel()
 	for url, want := range map[string]pgx.QueryExecMode{
 		"postgres://u:p@db.x.supabase.co:5432/postgres":                                                pgx.QueryExecModeCacheStatement,
-		"postgres://u.x:p@aws-0-eu.pooler.supabase.com:5432/postgres":                                  pgx.QueryExecModeCacheStatement,
+		"postgres://u.x:p@aws-0-eu.pooler.supabase.com:5432/postgres":                                  pgx.QueryExecModeCacheDescribe,
 		"postgres://u.x:p@aws-0-eu.pooler.supabase.com:6543/postgres":                                  pgx.QueryExecModeCacheDescribe,
 		"host=db port=6543 user=u password=p dbname=x":                                                 pgx.QueryExecModeCacheDescribe,
 		"postgres://u:p@h:6543/postgres?default_query_exec_mode=exec":                                  pgx.QueryExecModeExec,

@@ -3,7 +3,9 @@ package sink
 import (
 	"fmt"
 	"math"
+	"slices"
 	"strconv"
+	"sync"
 	"time"
 
 	"github.com/hubtail/hubtail/schemas"
@@ -34,6 +36,29 @@ type rowSet struct {
 	rows    []recordRow
 	cells   []cell
 	arena   []byte
+}
+
+// rowSetPool keeps rowSets to use again: their memory is a few megabytes per batch, which would keep the garbage collector busy.
+type rowSetPool struct{ sync.Pool }
+
+// get returns an empty set for a table, with room for rows and bytes.
+func (p *rowSetPool) get(t *table, rows, bytes int) *rowSet {
+	s, ok := p.Get().(*rowSet)
+	if !ok {
+		s = &rowSet{}
+	}
+	s.table, s.rewrite = t, false
+	s.rows, s.cells = slices.Grow(s.rows[:0], rows), slices.Grow(s.cells[:0], 48*rows)
+	s.arena = slices.Grow(s.arena[:0], bytes)
+	return s
+}
+
+// put takes a set back that nothing refers to any more. A huge one is left to the garbage collector.
+func (p *rowSetPool) put(s *rowSet) {
+	if s != nil && cap(s.arena) <= 4*DefaultBatchBytes {
+		s.table = nil
+		p.Put(s)
+	}
 }
 
 // maxRowBytes bounds what the values of a row take in a heap page, in the worst case. HubSpot's values go up to 1,600

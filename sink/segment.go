@@ -167,13 +167,9 @@ func (a *Applier) build(ctx context.Context, g *group) error {
 		size += len(m.Data)
 	}
 	g.dead = nil
-	g.set = &rowSet{
-		table:   t,
-		rewrite: g.rewrite,
-		rows:    make([]recordRow, 0, len(g.messages)),
-		cells:   make([]cell, 0, 48*len(g.messages)),
-		arena:   make([]byte, 0, size),
-	}
+	a.rowSets.put(g.set)
+	g.set = a.rowSets.get(t, len(g.messages), size)
+	g.set.rewrite = g.rewrite
 	for _, m := range g.messages {
 		event, err := schemas.DecodeEvent(m.Message)
 		if err == nil {

@@ -66,8 +66,10 @@ func (st *statistics) totals() Stats {
 func (st *statistics) attached(a *Applier, position uint64) {
 	st.mu.Lock()
 	defer st.mu.Unlock()
-	st.earlier = st.totals()
-	st.applier = a
+	if st.applier != a {
+		st.earlier = st.totals()
+		st.applier = a
+	}
 	st.current.Position = position
 	st.pending, st.inFlight = 0, 0
 }
