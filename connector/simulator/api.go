@@ -129,7 +129,10 @@ func (s *Simulator) serveAPI(w http.ResponseWriter, r *http.Request) {
 	s.active.Add(1)
 	defer s.active.Done()
 	c := &call{Simulator: s, request: r, number: s.requests.Add(1), now: s.portal.now(), header: w.Header(), status: http.StatusOK}
-	buffer := bodies.Get().(*[]byte)
+	buffer, _ := s.bodies.Get().(*[]byte)
+	if buffer == nil {
+		buffer = new([]byte)
+	}
 	c.body = (*buffer)[:0]
 	arrived := time.Now()
 
@@ -142,7 +145,7 @@ func (s *Simulator) serveAPI(w http.ResponseWriter, r *http.Request) {
 
 	*buffer = c.body[:0]
 	if cap(c.body) < 8<<20 {
-		bodies.Put(buffer)
+		s.bodies.Put(buffer)
 	}
 }
 

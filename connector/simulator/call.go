@@ -5,7 +5,6 @@ import (
 	"net/http"
 	"net/url"
 	"strconv"
-	"sync"
 	"time"
 )
 
@@ -28,8 +27,6 @@ type call struct {
 	body    []byte
 	records int // that the answer holds; batch reads take longer with more
 }
-
-var bodies = sync.Pool{New: func() any { return new([]byte) }}
 
 // params returns the query of the address. It can be long: it names properties.
 func (c *call) params() url.Values {

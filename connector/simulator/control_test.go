@@ -221,7 +221,7 @@ func TestSameSeedSameAccount(t *testing.T) {
 
 func TestBaseDataLooksLikeAPortal(t *testing.T) {
 	t.Parallel()
-	p := open(t, simulator.Options{Contacts: 20_000})
+	p := open(t, simulator.Options{Contacts: 5_000})
 	filled, shared, ids := 0, map[int64]int{}, int64(0)
 	for r := range p.Truth("contacts") {
 		filled += len(r.Properties)
@@ -231,7 +231,7 @@ func TestBaseDataLooksLikeAPortal(t *testing.T) {
 			t.Fatalf("%+v", r)
 		}
 	}
-	if n := filled / 20_000; n < 40 || n > 60 {
+	if n := filled / 5_000; n < 40 || n > 60 {
 		t.Errorf("%d values per contact", n)
 	}
 	most := 0

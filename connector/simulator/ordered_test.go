@@ -15,7 +15,7 @@ func TestOrderedEqualsASortedSlice(t *testing.T) {
 	}
 	var o ordered
 	o.fill(plain)
-	for range 40_000 {
+	for range 15_000 {
 		e := entry{rng.Int64N(900), rng.Int64N(8000)}
 		i, found := slices.BinarySearchFunc(plain, e, compareEntries)
 		if rng.IntN(2) == 0 {

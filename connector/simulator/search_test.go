@@ -180,7 +180,7 @@ func TestSearchPagesByOffset(t *testing.T) {
 
 func TestSearchByLastModifiedIsExact(t *testing.T) {
 	t.Parallel()
-	p := open(t, simulator.Options{Contacts: 5000, IndexLag: noLag})
+	p := open(t, simulator.Options{Contacts: 2500, IndexLag: noLag})
 	for i, id := range p.IDs("contacts", 0, 300, 7) {
 		ok(t, p.Update("contacts", id, map[string]string{"city": strconv.Itoa(i)}))
 	}

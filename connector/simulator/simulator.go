@@ -23,6 +23,7 @@ type Simulator struct {
 	err    error // what was wrong with the options
 
 	requests atomic.Uint64
+	bodies   sync.Pool // of *[]byte: pages are large
 
 	active sync.WaitGroup // requests being answered
 	done   chan struct{}  // closed by Close: nobody waits any longer
