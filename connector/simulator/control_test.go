@@ -317,3 +317,47 @@ func TestManyAtOnce(t *testing.T) {
 	all.Wait()
 	settled(t, p)
 }
+
+func TestReadsSeeEveryChangeAtOnce(t *testing.T) {
+	t.Parallel()
+	p := open(t, simulator.Options{Contacts: 50}) // with index lag
+	id := p.IDs("contacts", 20, 1, 1)[0]
+	for i := range 5 {
+		want := strconv.Itoa(i)
+		ok(t, p.Update("contacts", id, map[string]string{"city": want}))
+		single := p.get("/crm/v3/objects/contacts/" + id + "?properties=city").body
+		listed := p.get("/crm/v3/objects/contacts?limit=1&properties=city&after=" + id).results()[0]
+		batched := p.batch("contacts", "", `,"properties":["city"]`, id).results()[0]
+		for _, r := range []map[string]any{single, listed, batched} {
+			if properties(r)["city"] != want || r["id"] != id {
+				t.Fatalf("%v, want city %s", r, want)
+			}
+		}
+	}
+}
+
+func TestTruthIsOneMoment(t *testing.T) {
+	t.Parallel()
+	p := open(t, simulator.Options{Contacts: 300})
+	ids := p.IDs("contacts", 0, 300, 1)
+	ctx, cancel := context.WithCancel(t.Context())
+	var changes sync.WaitGroup
+	changes.Go(func() {
+		for i := 0; ctx.Err() == nil; i++ {
+			if _, err := p.UpdateMany("contacts", ids, map[string]string{"city": strconv.Itoa(i)}, time.Time{}); err != nil {
+				t.Error(err)
+			}
+		}
+	})
+	for range 20 {
+		cities := map[string]bool{}
+		for r := range p.Truth("contacts") {
+			cities[r.Properties["city"]] = true
+		}
+		if len(cities) > 1 && len(cities) < 10 { // before the first change every contact has its own
+			t.Errorf("the truth has %d moments: %v", len(cities), cities)
+		}
+	}
+	cancel()
+	changes.Wait()
+}

@@ -19,6 +19,9 @@
 //   - Limits are exact rolling windows, counted on arrival: nothing is admitted that would exceed them in any interval.
 //   - The truth is one moment of the primary store, whatever search shows and whatever faults are on.
 //
+// Sizes, limits, latencies, the index lag and everything that is not known about HubSpot are fields of Options, each of
+// which says what zero means.
+//
 // # API
 //
 // All paths also in their dated form (/crm/objects/2026-03/...). Object types by plural, singular or type id; custom ones
