@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"time"
@@ -15,8 +16,6 @@ import (
 
 	"github.com/hubtail/hubtail/connector/simulator"
 	"github.com/hubtail/hubtail/internal/localnats"
-	"github.com/hubtail/hubtail/internal/localpg"
-	"github.com/hubtail/hubtail/internal/localpg/container"
 )
 
 func demoCommand() *cli.Command {
@@ -38,6 +37,7 @@ func demoCommand() *cli.Command {
 			&cli.IntFlag{Name: "quota", Usage: "requests per 10 seconds that the simulated HubSpot grants", Value: 190},
 			&cli.Int64Flag{Name: "seed", Usage: "seed of the simulated portal", Value: 1},
 			&cli.BoolFlag{Name: "exit", Usage: "end after the verdict, even on a terminal"},
+			&cli.StringFlag{Name: "database-url", Usage: "Postgres `URL`: a database of its server, made for this run and dropped, instead of a private server", EnvVars: env("HUBTAIL_DATABASE_URL", "DATABASE_URL")},
 			&cli.StringFlag{Name: "data-dir", Usage: "keep log and database in this directory instead of a temporary one"},
 		),
 		Before: noArguments,
@@ -74,7 +74,7 @@ func newDemo(c *cli.Context) (*demo, error) {
 	o := options{
 		stream: "HUBSPOT", replicas: 1, schema: "hubspot", consumer: "hubtail-sink", quotaShare: 1, burstLimit: c.Int("quota"),
 		objects: splitList(defaultObjects), pollInterval: 3 * time.Second, settleTime: 12 * time.Second,
-		dataDir: c.String("data-dir"), logLevel: c.String("log-level"), logFormat: c.String("log-format"),
+		databaseURL: c.String("database-url"), dataDir: c.String("data-dir"), logLevel: c.String("log-level"), logFormat: c.String("log-format"),
 	}
 	if !c.IsSet("log-level") {
 		o.logLevel = "warn" // the screen belongs to the progress
@@ -142,7 +142,13 @@ func (d *demo) startParts(ctx context.Context) error {
 		}
 		d.onClose("temporary directory", func() error { return os.RemoveAll(dir) })
 	}
-	var err error
+	entries, err := os.ReadDir(dir)
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	if len(entries) > 0 {
+		return usageError{fmt.Errorf("%s is not empty: the simulated HubSpot begins anew every time, so its log must, too", dir)}
+	}
 	if d.hubspotURL, err = d.simulator.Start("127.0.0.1:0"); err != nil {
 		return fmt.Errorf("start the simulated HubSpot: %w", err)
 	}
@@ -157,17 +163,11 @@ func (d *demo) startParts(ctx context.Context) error {
 	d.natsURL = server.URL()
 
 	printf(d.out, "hubtail demo: everything is private to this run\n")
-	cluster, err := localpg.Start(ctx, localpg.Options{Logger: d.log, Container: container.Start})
+	postgres, address, err := d.startPostgres(ctx)
 	if err != nil {
 		return err
 	}
-	d.onClose("Postgres", cluster.Stop)
-	name := fmt.Sprintf("hubtail_demo_%d", os.Getpid())
-	if err := cluster.CreateDatabase(ctx, name); err != nil {
-		return fmt.Errorf("create database %s: %w", name, err)
-	}
-	d.databaseURL = cluster.URL(name)
 	printf(d.out, "  HubSpot    %s (simulated)\n  NATS       %s      nats -s %s sub 'hubspot.*.contacts.>'\n  Postgres   %s\n             psql '%s'\n\n",
-		d.hubspotURL, d.natsURL, d.natsURL, cluster.Source, d.databaseURL)
+		d.hubspotURL, d.natsURL, d.natsURL, postgres, address)
 	return nil
 }

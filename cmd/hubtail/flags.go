@@ -208,6 +208,10 @@ func loadDotEnv(path string) error {
 	if err == nil || errors.Is(err, fs.ErrNotExist) {
 		return nil
 	}
+	var unreadable *fs.PathError
+	if errors.As(err, &unreadable) {
+		return usageError{err}
+	}
 	// The parser's message can quote the line, which may hold a secret.
 	return usageError{fmt.Errorf("read %s: not a list of NAME=value lines", path)}
 }

@@ -9,6 +9,7 @@ import (
 	"os"
 	"os/signal"
 	"syscall"
+	_ "time/tzdata" // the daily quota starts anew at midnight of the account's zone, also where the image has no zones
 )
 
 // Exit codes, for scripts.
@@ -41,7 +42,10 @@ func run(ctx context.Context, args []string) error {
 		return err
 	}
 	err := newApp().RunContext(ctx, args)
-	if err != nil && !errors.Is(err, context.Canceled) {
+	switch {
+	case errors.Is(err, context.Canceled):
+		fmt.Fprintln(os.Stderr, "hubtail: interrupted before it was done")
+	case err != nil:
 		fmt.Fprintln(os.Stderr, "hubtail:", err)
 	}
 	return err
@@ -51,7 +55,7 @@ func exitCode(err error) int {
 	var usage usageError
 	var unhealthy unhealthyError
 	switch {
-	case err == nil, errors.Is(err, context.Canceled):
+	case err == nil:
 		return exitDone
 	case errors.As(err, &usage):
 		return exitUsage

@@ -18,19 +18,11 @@ func natsCommand() *cli.Command {
 		Flags: flags(dataDirFlag,
 			&cli.StringFlag{Name: "listen", Usage: "`ADDRESS` to listen on", Value: "127.0.0.1:4222", EnvVars: env("HUBTAIL_NATS_LISTEN")}),
 		Before: noArguments,
-		Action: runNATS,
+		Action: longRunning(runNATS),
 	}
 }
 
-func runNATS(c *cli.Context) error {
-	o, err := readOptions(c)
-	if err != nil {
-		return err
-	}
-	p, err := newParts(o)
-	if err != nil {
-		return err
-	}
+func runNATS(c *cli.Context, p *parts) error {
 	server, err := localnats.Start(localnats.Options{
 		StoreDir: filepath.Join(p.dataDir, "nats"), Listen: c.String("listen"), Logger: p.log,
 	})

@@ -68,10 +68,14 @@ func passAndApply(ctx context.Context, s *sink.Sink, pass, applied func(context.
 		}
 		return errApplied // ends the sink
 	})
-	if err := group.Wait(); !errors.Is(err, errApplied) {
-		return errors.Join(passErr, err)
+	err := group.Wait()
+	switch {
+	case errors.Is(err, errApplied):
+		return passErr
+	case errors.Is(passErr, context.Canceled):
+		return err // the sink failed, and ended the pass
 	}
-	return passErr
+	return errors.Join(passErr, err)
 }
 
 // waitApplied waits until the sink has committed everything that is in the log of the portal now.

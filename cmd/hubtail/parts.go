@@ -9,9 +9,11 @@ import (
 	"path/filepath"
 	"time"
 
+	"github.com/jackc/pgx/v5/pgconn"
 	"github.com/jackc/pgx/v5/pgxpool"
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
+	"github.com/urfave/cli/v2"
 
 	"github.com/hubtail/hubtail/connector"
 	"github.com/hubtail/hubtail/connector/hubspot"
@@ -24,10 +26,14 @@ import (
 // stopBound is how long a process may take to finish what is in flight once it was told to stop.
 const stopBound = 15 * time.Second
 
+// startPatience is how long a long-running command waits for NATS and Postgres when it starts: they may start, too.
+const startPatience = time.Minute
+
 // parts builds the pieces of a process from its options and closes them in reverse order.
 type parts struct {
 	options
 	log      *slog.Logger
+	patience time.Duration // to wait for NATS and Postgres to answer; one-shot commands have none
 	cleanups []func()
 }
 
@@ -62,7 +68,7 @@ func (p *parts) connectNATS(ctx context.Context, embedded bool) (*nats.Conn, jet
 	var err error
 	switch {
 	case p.natsURL != "":
-		nc, err = jetlog.Connect(ctx, jetlog.Config{URL: p.natsURL, Creds: p.natsCreds, Name: "hubtail", Logger: p.log})
+		nc, err = jetlog.Connect(ctx, jetlog.Config{URL: p.natsURL, Creds: p.natsCreds, Name: "hubtail", Wait: p.patience, Logger: p.log})
 	case embedded:
 		nc, err = p.embedNATS(ctx)
 	default:
@@ -131,12 +137,44 @@ func (p *parts) openDatabase(ctx context.Context) (*pgxpool.Pool, error) {
 	if err := p.requireDatabase(); err != nil {
 		return nil, err
 	}
-	pool, err := sink.OpenPool(ctx, p.databaseURL)
+	pool, err := p.openPool(ctx)
 	if err != nil {
 		return nil, err
 	}
 	p.onClose("database pool", func() error { pool.Close(); return nil })
 	return pool, nil
+}
+
+// openPool tries until Postgres answers, or for as long as the command has patience.
+func (p *parts) openPool(ctx context.Context) (*pgxpool.Pool, error) {
+	tick := time.NewTicker(time.Second)
+	defer tick.Stop()
+	for began, warned := time.Now(), false; ; {
+		pool, err := sink.OpenPool(ctx, p.databaseURL)
+		if err == nil || !mayCome(err) || time.Since(began) >= p.patience {
+			return pool, err
+		}
+		if !warned {
+			p.log.Warn("postgres does not answer yet", "error", err, "wait", p.patience)
+			warned = true
+		}
+		select {
+		case <-tick.C:
+		case <-ctx.Done():
+			return nil, ctx.Err()
+		}
+	}
+}
+
+// mayCome tells a server that does not answer, or not yet, from one that says no.
+func mayCome(err error) bool {
+	var answer *pgconn.PgError
+	if errors.As(err, &answer) {
+		const startingUp, tooManyConnections = "57P03", "53300"
+		return answer.Code == startingUp || answer.Code == tooManyConnections
+	}
+	var dial *pgconn.ConnectError
+	return errors.As(err, &dial)
 }
 
 // newSink opens the database, brings its schema up to date and returns the sink.
@@ -160,26 +198,39 @@ func (p *parts) newSink(ctx context.Context, js jetstream.JetStream) (*sink.Sink
 	return s, pool, err
 }
 
-// untilStopped runs f and gives it stopBound to return once ctx is done. Being stopped is not an error.
+// longRunning makes the action of a command that ends when it is told to: that is no failure, even while it starts.
+func longRunning(action func(*cli.Context, *parts) error) cli.ActionFunc {
+	return func(c *cli.Context) error {
+		o, err := readOptions(c)
+		if err != nil {
+			return err
+		}
+		p, err := newParts(o)
+		if err != nil {
+			return err
+		}
+		defer p.close()
+		p.patience = startPatience
+		if err := action(c, p); c.Context.Err() == nil || !errors.Is(err, context.Canceled) {
+			return err
+		}
+		return nil
+	}
+}
+
+// untilStopped runs f and gives it stopBound to return once ctx is done.
 func untilStopped(ctx context.Context, f func(context.Context) error) error {
 	done := make(chan error, 1)
 	go func() { done <- f(ctx) }()
 	select {
 	case err := <-done:
-		return ignoreStop(ctx, err)
+		return err
 	case <-ctx.Done():
 	}
 	select {
 	case err := <-done:
-		return ignoreStop(ctx, err)
+		return err
 	case <-time.After(stopBound):
 		return fmt.Errorf("not stopped within %s; what was in flight is done again at the next start", stopBound)
 	}
-}
-
-func ignoreStop(ctx context.Context, err error) error {
-	if ctx.Err() != nil && errors.Is(err, context.Canceled) {
-		return nil
-	}
-	return err
 }

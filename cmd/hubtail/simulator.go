@@ -31,19 +31,11 @@ func simulatorCommand() *cli.Command {
 			&cli.Float64Flag{Name: "changes", Usage: "random changes per second", EnvVars: env("HUBTAIL_SIMULATOR_CHANGES")},
 		),
 		Before: noArguments,
-		Action: runSimulator,
+		Action: longRunning(runSimulator),
 	}
 }
 
-func runSimulator(c *cli.Context) error {
-	o, err := readOptions(c)
-	if err != nil {
-		return err
-	}
-	p, err := newParts(o)
-	if err != nil {
-		return err
-	}
+func runSimulator(c *cli.Context, p *parts) error {
 	size := simulator.DemoOptions()
 	size.Seed, size.Token = c.Int64("seed"), c.String("token")
 	size.Contacts, size.Companies, size.Deals = c.Int("contacts"), c.Int("companies"), c.Int("deals")

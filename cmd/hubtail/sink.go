@@ -11,20 +11,11 @@ func sinkCommand() *cli.Command {
 			"Example:\n  hubtail sink --nats-url nats://localhost:4222 --database-url postgresql://hubtail@localhost/crm",
 		Flags:  flags(natsFlags, postgresFlags, consumerFlag, portalFlag),
 		Before: noArguments,
-		Action: runSink,
+		Action: longRunning(runSink),
 	}
 }
 
-func runSink(c *cli.Context) error {
-	o, err := readOptions(c)
-	if err != nil {
-		return err
-	}
-	p, err := newParts(o)
-	if err != nil {
-		return err
-	}
-	defer p.close()
+func runSink(c *cli.Context, p *parts) error {
 	if err := p.requireDatabase(); err != nil {
 		return err
 	}

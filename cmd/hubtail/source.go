@@ -11,20 +11,11 @@ func sourceCommand() *cli.Command {
 			"Example:\n  HUBSPOT_ACCESS_TOKEN=... hubtail source --nats-url nats://localhost:4222 --objects contacts,deals",
 		Flags:  flags(hubspotFlags, natsFlags, objectFlags, pollFlags),
 		Before: noArguments,
-		Action: runSource,
+		Action: longRunning(runSource),
 	}
 }
 
-func runSource(c *cli.Context) error {
-	o, err := readOptions(c)
-	if err != nil {
-		return err
-	}
-	p, err := newParts(o)
-	if err != nil {
-		return err
-	}
-	defer p.close()
+func runSource(c *cli.Context, p *parts) error {
 	if err := p.requireHubSpot(); err != nil {
 		return err
 	}

@@ -15,20 +15,11 @@ func upCommand() *cli.Command {
 			"Example:\n  HUBSPOT_ACCESS_TOKEN=... DATABASE_URL=... hubtail up --data-dir /var/lib/hubtail",
 		Flags:  flags(hubspotFlags, natsFlags, postgresFlags, consumerFlag, objectFlags, pollFlags, dataDirFlag),
 		Before: noArguments,
-		Action: runUp,
+		Action: longRunning(runUp),
 	}
 }
 
-func runUp(c *cli.Context) error {
-	o, err := readOptions(c)
-	if err != nil {
-		return err
-	}
-	p, err := newParts(o)
-	if err != nil {
-		return err
-	}
-	defer p.close()
+func runUp(c *cli.Context, p *parts) error {
 	if err := p.requireHubSpot(); err != nil {
 		return err
 	}

@@ -1,0 +1,84 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"os"
+	"os/exec"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/hubtail/hubtail/connector/simulator"
+)
+
+// runBound is how long a command that ends by itself may take under a busy test run.
+const runBound = time.Minute
+
+// result is what a user sees of a command that ended.
+type result struct {
+	code           int
+	stdout, stderr string
+}
+
+// hubtail runs one command line in dir, with nothing else in its environment than env.
+func hubtail(t testing.TB, dir string, env []string, args ...string) result {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(context.Background(), runBound)
+	defer cancel()
+	cmd := exec.CommandContext(ctx, os.Args[0], args...)
+	var stdout, stderr bytes.Buffer
+	cmd.Dir, cmd.Stdout, cmd.Stderr = dir, &stdout, &stderr
+	cmd.Env = append([]string{asHubtail + "=1", "PATH=" + os.Getenv("PATH"), "HOME=" + dir}, env...)
+	cmd.SysProcAttr = dieWithParent()
+	err := cmd.Run()
+	if ctx.Err() != nil {
+		t.Fatalf("hubtail %q does not end: %s%s", args, stdout.String(), stderr.String())
+	}
+	if _, exited := err.(*exec.ExitError); err != nil && !exited {
+		t.Fatal(err)
+	}
+	return result{cmd.ProcessState.ExitCode(), stdout.String(), stderr.String()}
+}
+
+// run runs a command on the stack; env comes after the stack's own.
+func (s *stack) run(env []string, args ...string) result {
+	s.t.Helper()
+	return hubtail(s.t, s.t.TempDir(), append(s.environ(), env...), args...)
+}
+
+// must fails the test unless the command succeeds.
+func (s *stack) must(env []string, args ...string) result {
+	s.t.Helper()
+	r := s.run(env, args...)
+	if r.code != exitDone {
+		s.t.Fatalf("hubtail %q: exit code %d\n%s%s", args, r.code, r.stdout, r.stderr)
+	}
+	return r
+}
+
+// complaint fails the test unless the command ended with the exit code and says one line on standard error, with every
+// word in it; it returns the line.
+func (r result) complaint(t testing.TB, code int, words ...string) string {
+	t.Helper()
+	lines := strings.Split(strings.TrimSuffix(r.stderr, "\n"), "\n")
+	if r.code != code || len(lines) != 1 || !strings.HasPrefix(r.stderr, "hubtail: ") {
+		t.Errorf("exit code %d, want %d and one line that begins with \"hubtail: \":\n%s", r.code, code, r.stderr)
+	}
+	for _, word := range words {
+		if !strings.Contains(r.stderr, word) {
+			t.Errorf("%q does not say %q", r.stderr, word)
+		}
+	}
+	return lines[0]
+}
+
+// smallPortal is quick to read: some records of every kind, no delays, search is never late.
+func smallPortal() simulator.Options {
+	return simulator.Options{
+		Contacts: 130, Companies: 20, Deals: 15, Tickets: 10, Calls: 30, Owners: 5,
+		BurstLimit: 1000, SearchLimit: 50, Latency: -1, IndexLag: simulator.Lag{Off: true},
+	}
+}
+
+var portalObjects = []string{"contacts", "companies", "deals", "tickets", "calls", "owners"}
