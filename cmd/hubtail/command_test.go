@@ -3,11 +3,14 @@ package main
 import (
 	"bytes"
 	"context"
+	"net/url"
 	"os"
 	"os/exec"
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/jackc/pgx/v5"
 
 	"github.com/hubtail/hubtail/connector/simulator"
 )
@@ -82,3 +85,29 @@ func smallPortal() simulator.Options {
 }
 
 var portalObjects = []string{"contacts", "companies", "deals", "tickets", "calls", "owners"}
+
+func queryRows(t testing.TB, conn *pgx.Conn, query string) []map[string]any {
+	t.Helper()
+	rows, err := conn.Query(context.Background(), query, pgx.QueryExecModeSimpleProtocol)
+	if err != nil {
+		t.Fatalf("%s: %v", query, err)
+	}
+	all, err := pgx.CollectRows(rows, pgx.RowToMap)
+	if err != nil {
+		t.Fatalf("%s: %v", query, err)
+	}
+	return all
+}
+
+// withPassword puts a password into a database URL; a test cluster trusts its users and asks for none.
+func withPassword(t testing.TB, database string) string {
+	t.Helper()
+	u, err := url.Parse(database)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, has := u.User.Password(); !has {
+		u.User = url.UserPassword(u.User.Username(), canary)
+	}
+	return u.String()
+}

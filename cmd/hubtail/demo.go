@@ -62,6 +62,7 @@ type demo struct {
 }
 
 func runDemo(c *cli.Context) error {
+	limitMemory(memoryEmbedded)
 	d, err := newDemo(c)
 	if err != nil {
 		return err

@@ -7,8 +7,6 @@ import (
 	"os"
 	"path/filepath"
 
-	"github.com/jackc/pgx/v5"
-
 	"github.com/hubtail/hubtail/internal/localpg"
 	"github.com/hubtail/hubtail/internal/localpg/container"
 )
@@ -34,21 +32,12 @@ func (d *demo) startPostgres(ctx context.Context) (source, address string, err e
 	if given == "" {
 		return cluster.Source, d.databaseURL, nil
 	}
-	d.onClose("database "+name, func() error { return dropDatabase(context.WithoutCancel(ctx), given, name) })
+	d.onClose("database "+name, func() error {
+		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), stopBound)
+		defer cancel()
+		return cluster.DropDatabase(ctx, name)
+	})
 	return cluster.Source, withoutPassword(d.databaseURL), nil
-}
-
-// dropDatabase leaves a server of the user as it was.
-func dropDatabase(ctx context.Context, server, name string) error {
-	ctx, cancel := context.WithTimeout(ctx, stopBound)
-	defer cancel()
-	conn, err := pgx.Connect(ctx, server)
-	if err != nil {
-		return err
-	}
-	defer conn.Close(ctx) //nolint:errcheck // nothing is lost with it
-	_, err = conn.Exec(ctx, "drop database if exists "+pgx.Identifier{name}.Sanitize()+" with (force)")
-	return err
 }
 
 // withoutPassword is a database URL for the screen; what is not a URL is not shown at all.

@@ -101,10 +101,10 @@ func flags(groups ...any) []cli.Flag {
 func readOptions(c *cli.Context) (options, error) {
 	o := options{
 		hubspotURL:          c.String("hubspot-url"),
-		hubspotToken:        c.String("hubspot-token"),
+		hubspotToken:        strings.TrimSpace(c.String("hubspot-token")), // files of secrets end with a line break
 		hubspotClientID:     c.String("hubspot-client-id"),
-		hubspotClientSecret: c.String("hubspot-client-secret"),
-		hubspotRefreshToken: c.String("hubspot-refresh-token"),
+		hubspotClientSecret: strings.TrimSpace(c.String("hubspot-client-secret")),
+		hubspotRefreshToken: strings.TrimSpace(c.String("hubspot-refresh-token")),
 		quotaShare:          c.Float64("quota-share"),
 		burstLimit:          c.Int("burst-limit"),
 		natsURL:             c.String("nats-url"),
@@ -163,6 +163,9 @@ func joinList(items []string) string { return strings.Join(items, ",") }
 func (o options) requireHubSpot() error {
 	if o.hubspotToken == "" && o.hubspotRefreshToken == "" {
 		return usageError{errors.New("no HubSpot token: set HUBSPOT_ACCESS_TOKEN to a private app's token (HubSpot: Settings, Integrations, Private Apps)")}
+	}
+	if strings.ContainsFunc(o.hubspotToken, func(r rune) bool { return r <= ' ' || r > '~' }) {
+		return usageError{errors.New("the HubSpot token has a space, a line break or another character that no token has: copy it again")}
 	}
 	if o.hubspotRefreshToken != "" && (o.hubspotClientID == "" || o.hubspotClientSecret == "") {
 		return usageError{errors.New("an OAuth refresh token needs HUBSPOT_CLIENT_ID and HUBSPOT_CLIENT_SECRET too")}

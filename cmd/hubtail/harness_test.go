@@ -3,6 +3,7 @@ package main
 import (
 	"bytes"
 	"context"
+	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -34,15 +35,16 @@ func TestMain(m *testing.M) {
 
 // stack is a simulated HubSpot, a NATS server and a database that processes under test share.
 type stack struct {
-	t         *testing.T
+	t         testing.TB
 	simulator *simulator.Simulator
 	hubspot   string
 	nats      string
 	js        jetstream.JetStream
 	database  string
+	env       []string // added to every process' environment
 }
 
-func newStack(t *testing.T, portal simulator.Options) *stack {
+func newStack(t testing.TB, portal simulator.Options) *stack {
 	t.Helper()
 	s := &stack{t: t, database: pgtest.NewDatabase(t)}
 	s.simulator = simulator.New(portal)
@@ -70,7 +72,7 @@ func newStack(t *testing.T, portal simulator.Options) *stack {
 
 // environ is the environment of a process under test: nothing of ours leaks in.
 func (s *stack) environ() []string {
-	return []string{
+	return append([]string{
 		asHubtail + "=1",
 		"PATH=" + os.Getenv("PATH"),
 		"HOME=" + s.t.TempDir(),
@@ -81,7 +83,7 @@ func (s *stack) environ() []string {
 		"HUBTAIL_POLL_INTERVAL=500ms",
 		"HUBTAIL_SETTLE_TIME=2s",
 		"HUBTAIL_LOG_LEVEL=warn",
-	}
+	}, s.env...)
 }
 
 // process is a running hubtail command.
@@ -117,7 +119,7 @@ func (p *process) kill() {
 }
 
 // stop is what a service manager does; it returns the exit code.
-func (p *process) stop(t *testing.T) int {
+func (p *process) stop(t testing.TB) int {
 	t.Helper()
 	_ = p.cmd.Process.Signal(syscall.SIGTERM)
 	select {
@@ -154,14 +156,25 @@ func (s *stack) eventually(within time.Duration, what string, condition func() b
 	tick := time.NewTicker(20 * time.Millisecond)
 	defer tick.Stop()
 	for !condition() {
+		why := ""
 		select {
 		case <-tick.C:
 		case <-deadline:
+			why = "it took more than " + within.String()
+		}
+		for _, p := range processes {
+			select {
+			case <-p.done:
+				why = fmt.Sprintf("%v ended: %v", p.cmd.Args[1:], p.err)
+			default:
+			}
+		}
+		if why != "" {
 			var output strings.Builder
 			for _, p := range processes {
 				output.WriteString(strings.Join(p.cmd.Args[1:], " ") + ":\n" + p.output.String())
 			}
-			s.t.Fatalf("not within %s: %s\n%s", within, what, output.String())
+			s.t.Fatalf("%s: %s\n%s", what, why, output.String())
 		}
 	}
 }
@@ -197,7 +210,11 @@ func (s *stack) completeThrough(conn *pgx.Conn, objects []string, at time.Time) 
 func (s *stack) requireEqual(conn *pgx.Conn, objects []string) {
 	s.t.Helper()
 	for _, object := range objects {
-		r, err := proof.Compare(context.Background(), conn, "hubspot", object, proof.Truth(context.Background(), s.hubspot, object))
+		truth := proof.Truth(context.Background(), s.hubspot, object)
+		if object == "owners" {
+			truth = proof.Owners(context.Background(), s.hubspot, "pat-simulator")
+		}
+		r, err := proof.Compare(context.Background(), conn, "hubspot", object, truth)
 		if err != nil {
 			s.t.Fatal(err)
 		}

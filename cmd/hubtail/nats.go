@@ -23,6 +23,7 @@ func natsCommand() *cli.Command {
 }
 
 func runNATS(c *cli.Context, p *parts) error {
+	limitMemory(memoryEmbedded)
 	server, err := localnats.Start(localnats.Options{
 		StoreDir: filepath.Join(p.dataDir, "nats"), Listen: c.String("listen"), Logger: p.log,
 	})

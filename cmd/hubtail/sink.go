@@ -16,6 +16,7 @@ func sinkCommand() *cli.Command {
 }
 
 func runSink(c *cli.Context, p *parts) error {
+	limitMemory(memoryAlone)
 	if err := p.requireDatabase(); err != nil {
 		return err
 	}

@@ -16,6 +16,7 @@ func sourceCommand() *cli.Command {
 }
 
 func runSource(c *cli.Context, p *parts) error {
+	limitMemory(memoryAlone)
 	if err := p.requireHubSpot(); err != nil {
 		return err
 	}

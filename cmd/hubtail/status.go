@@ -13,6 +13,7 @@ import (
 	"github.com/urfave/cli/v2"
 
 	"github.com/hubtail/hubtail/connector"
+	"github.com/hubtail/hubtail/schemas"
 )
 
 func statusCommand() *cli.Command {
@@ -32,11 +33,13 @@ func statusCommand() *cli.Command {
 
 // status is what `hubtail status` reports, and its JSON.
 type status struct {
-	At       time.Time            `json:"at"`
-	Log      *connector.LogStatus `json:"log,omitempty"`
-	Tables   *tablesStatus        `json:"tables,omitempty"`
-	Objects  []objectStatus       `json:"objects"`
-	Problems []string             `json:"problems"`
+	At     time.Time            `json:"at"`
+	Log    *connector.LogStatus `json:"log,omitempty"`
+	Tables *tablesStatus        `json:"tables,omitempty"`
+	// Quota is as of the newest cursor.
+	Quota    *schemas.Quota `json:"quota,omitempty"`
+	Objects  []objectStatus `json:"objects"`
+	Problems []string       `json:"problems"`
 }
 
 // objectStatus joins what the log and the tables know of one object type.
@@ -123,7 +126,11 @@ func (p *parts) readLog(ctx context.Context, s *status) error {
 		return err
 	}
 	s.Log = &log
+	var newest time.Time
 	for _, l := range log.Objects {
+		if l.Cursor.Quota != nil && l.Cursor.At.After(newest) {
+			newest, s.Quota = l.Cursor.At, l.Cursor.Quota
+		}
 		o := objectStatus{Portal: l.Portal, Object: l.Object, CompleteThrough: l.Cursor.CompleteThrough}
 		if b := l.Cursor.Backfill; b != nil {
 			o.BackfillDone, o.BackfillTotal = b.Counts.Fetched, b.Total
@@ -140,6 +147,14 @@ func (p *parts) readLog(ctx context.Context, s *status) error {
 func (s *status) judge(stale time.Duration) {
 	if s.Log != nil && s.Tables != nil && s.Tables.Position > s.Log.LastSeq {
 		s.problem("the tables are ahead of the log (%d > %d): the stream was created anew", s.Tables.Position, s.Log.LastSeq)
+	}
+	if q := s.Quota; q != nil {
+		if q.ParkedUntil.After(s.At) {
+			s.problem("HubSpot is not asked before %s: %s", q.ParkedUntil.Format(time.DateTime), q.ParkedFor)
+		}
+		if q.Breaker == "open" {
+			s.problem("the circuit breaker is open: HubSpot keeps failing")
+		}
 	}
 	for i := range s.Objects {
 		o := &s.Objects[i]
@@ -180,6 +195,13 @@ func (s *status) print(w io.Writer) {
 		printf(w, "tables  schema %s: applied through %d", s.Tables.Schema, s.Tables.Position)
 		if s.Log != nil {
 			printf(w, " of %d, %s messages behind", s.Log.LastSeq, thousands(int64(s.Log.LastSeq-min(s.Log.LastSeq, s.Tables.Position))))
+		}
+		printf(w, "\n")
+	}
+	if q := s.Quota; q != nil {
+		printf(w, "quota   %s requests since the source started, %d refused (429)", thousands(q.Requests), q.RateLimited)
+		if q.DailyLimit > 0 && q.Remaining != nil {
+			printf(w, "; %s of the account's %s left today", thousands(int64(*q.Remaining)), thousands(int64(q.DailyLimit)))
 		}
 		printf(w, "\n")
 	}

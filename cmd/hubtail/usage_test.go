@@ -148,6 +148,12 @@ func TestWrongUsageIsExitCodeTwoAndOneLine(t *testing.T) {
 		"demo without an end":      {"", "demo --for 0", "--for"},
 	}
 	dir := t.TempDir()
+	t.Run("token with a line break", func(t *testing.T) {
+		t.Parallel()
+		r := hubtail(t, dir, []string{nats, token + "\nx"}, "source")
+		r.complaint(t, exitUsage, "token", "line break")
+		requireNoSecret(t, r)
+	})
 	for name, test := range tests {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()

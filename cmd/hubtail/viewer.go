@@ -236,32 +236,48 @@ func (v *viewer) printLatency(ctx context.Context, since time.Time) error {
 
 // prove compares every row with the simulator.
 func (v *viewer) prove(ctx context.Context) (equal bool, err error) {
-	conn, err := v.pool.Acquire(ctx)
+	pooled, err := v.pool.Acquire(ctx)
 	if err != nil {
 		return false, err
 	}
-	defer conn.Release()
+	defer pooled.Release()
 	printf(v.out, "Every row against the source:\n")
 	equal = true
 	for _, object := range v.objects {
-		r, err := proof.Compare(ctx, conn.Conn(), v.schema, object, proof.Truth(ctx, v.hubspotURL, object))
+		truth := proof.Truth(ctx, v.hubspotURL, object)
+		if object == "owners" {
+			truth = proof.Owners(ctx, v.hubspotURL, v.hubspotToken)
+		}
+		r, err := proof.Compare(ctx, pooled.Conn(), v.schema, object, truth)
 		if err != nil {
 			return false, err
 		}
-		verdict := "equal"
-		if !r.Equal() {
-			equal = false
-			verdict = fmt.Sprintf("DIFFERENT: %d missing, %d superfluous, %d with a wrong value", r.Missing, r.Extra, r.Different)
-		}
-		printf(v.out, "  %-10s %8s records %8s rows %11s values  %s\n", object, thousands(int64(r.Source)), thousands(int64(r.Rows)), thousands(int64(r.Values)), verdict)
-		for _, example := range r.Examples {
-			printf(v.out, "             %s\n", example)
-		}
+		equal = v.printResult(r) && equal
 	}
-	if equal {
-		printf(v.out, "\nVERDICT: the tables equal the source.\n")
-	} else {
-		printf(v.out, "\nVERDICT: the tables DIFFER from the source.\n")
+	for _, object := range []string{"deals", "tickets"} {
+		r, err := proof.ComparePipelines(ctx, pooled.Conn(), v.schema, object, v.hubspotURL, v.hubspotToken)
+		if err != nil {
+			return false, err
+		}
+		equal = v.printResult(r) && equal
 	}
+	verdict := "the tables equal the source"
+	if !equal {
+		verdict = "the tables DIFFER from the source"
+	}
+	printf(v.out, "\nVERDICT: %s.\n", verdict)
 	return equal, nil
+}
+
+func (v *viewer) printResult(r proof.Result) (equal bool) {
+	verdict := "equal"
+	if !r.Equal() {
+		verdict = fmt.Sprintf("DIFFERENT: %d missing, %d superfluous, %d with a wrong value", r.Missing, r.Extra, r.Different)
+	}
+	printf(v.out, "  %-17s %7s records %7s rows %10s values  %s\n", r.Object,
+		thousands(int64(r.Source)), thousands(int64(r.Rows)), thousands(int64(r.Values)), verdict)
+	for _, example := range r.Examples {
+		printf(v.out, "      %s\n", example)
+	}
+	return r.Equal()
 }

@@ -9,7 +9,6 @@ import (
 	"net/http"
 	"net/url"
 	"strings"
-	"sync"
 	"sync/atomic"
 	"time"
 )
@@ -74,7 +73,7 @@ type core struct {
 	tokens  *tokens
 	usage   counters
 	maxURL  atomic.Int64 // shrinks when HubSpot answers 414
-	buffers sync.Pool    // *bytes.Buffer, for bodies
+	bodies  bodies
 }
 
 // New returns a client. It sends nothing yet.
@@ -92,7 +91,7 @@ func New(cfg Config) (*Client, error) {
 	case cfg.Share < 0 || cfg.Share > 1 || cfg.BurstShare < 0 || cfg.BurstShare > 1:
 		return nil, errors.New("hubspot quota shares are between 0 and 1")
 	}
-	c := &core{cfg: cfg, base: strings.TrimRight(cfg.BaseURL, "/"), http: httpClient(cfg.HTTPClient), log: cfg.Logger}
+	c := &core{cfg: cfg, base: strings.TrimRight(cfg.BaseURL, "/"), http: httpClient(cfg.HTTPClient), log: cfg.Logger, bodies: newBodies()}
 	c.budget = newBudget(cfg, c.clock.estimate)
 	c.breaker = newBreaker(cfg.Interval, cfg.Logger)
 	c.tokens = newTokens(c)

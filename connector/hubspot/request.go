@@ -102,8 +102,8 @@ func (c *core) exchange(hr *http.Request, req *request, w *wire, o *outcome) err
 	o.limits = readLimits(resp.Header)
 	c.clock.observe(resp.Header, w.sent(), time.Now())
 
-	buf := c.buffer()
-	defer c.buffers.Put(buf)
+	buf := c.bodies.take(hr.Context())
+	defer c.bodies.put(buf)
 	n, err := buf.ReadFrom(io.LimitReader(resp.Body, maxAnswer+1))
 	if resp.StatusCode != http.StatusOK && resp.StatusCode != http.StatusMultiStatus {
 		e := readError(resp.StatusCode, resp.Header, buf.Bytes(), time.Now())
@@ -125,14 +125,6 @@ func (c *core) exchange(hr *http.Request, req *request, w *wire, o *outcome) err
 		return fmt.Errorf("%w: %w", ErrMalformed, err)
 	}
 	return nil
-}
-
-func (c *core) buffer() *bytes.Buffer {
-	if buf, ok := c.buffers.Get().(*bytes.Buffer); ok {
-		buf.Reset()
-		return buf
-	}
-	return new(bytes.Buffer)
 }
 
 // readLimits reads the rate limit headers, nil without any. HubSpot rule: answers to searches carry none.

@@ -53,6 +53,19 @@ func (c *Cluster) CreateDatabase(ctx context.Context, name string) error {
 	return nil
 }
 
+// DropDatabase drops a database, whoever is connected to it.
+func (c *Cluster) DropDatabase(ctx context.Context, name string) error {
+	conn, err := connect(ctx, c.admin)
+	if err != nil {
+		return err
+	}
+	defer closeConn(ctx, conn)
+	if _, err := conn.Exec(ctx, "drop database if exists "+pgx.Identifier{name}.Sanitize()+" with (force)"); err != nil {
+		return fmt.Errorf("drop database %s: %w", name, err)
+	}
+	return nil
+}
+
 // Stop ends a server started by Start and waits for it; a database of the user
 // is left alone. It may be called more than once.
 func (c *Cluster) Stop() error {

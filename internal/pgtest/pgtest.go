@@ -12,7 +12,6 @@ import (
 	"testing"
 	"time"
 
-	"github.com/jackc/pgx/v5"
 	"go.uber.org/goleak"
 
 	"github.com/hubtail/hubtail/internal/localpg"
@@ -107,13 +106,7 @@ func newDatabase(t testing.TB, major int) string {
 func drop(c *localpg.Cluster, name string) error {
 	ctx, cancel := context.WithTimeout(context.Background(), adminTimeout)
 	defer cancel()
-	conn, err := pgx.Connect(ctx, c.URL(""))
-	if err != nil {
-		return err
-	}
-	defer conn.Close(ctx)
-	_, err = conn.Exec(ctx, "drop database if exists "+pgx.Identifier{name}.Sanitize()+" with (force)")
-	return err
+	return c.DropDatabase(ctx, name)
 }
 
 // clusters are the clusters of this test process.
