@@ -132,6 +132,14 @@ create table positions (
 comment on column positions.seq is 'every message up to here is in the tables';
 comment on column positions.high is 'the newest message that any sink has applied';
 
+-- Which tables these are. The log's durable consumer carries the id, so that sinks of two databases or schemas, which
+-- would each get only a part of the messages, do not share it by mistake. A restored backup is still the same tables.
+create table installation (
+  id         uuid        primary key default gen_random_uuid(),
+  created_at timestamptz not null default now()
+);
+insert into installation default values;
+
 -- Closed until the owner opens it: RLS without a policy, and no grant to the roles of Supabase's Data API.
 do $$
 declare

@@ -101,7 +101,8 @@ func (a *Applier) prepare(ctx context.Context, messages []Message, position uint
 			}
 			// After a change of columns within this very batch, rows would have to be built again: commit builds them.
 			if i == 0 && len(g.messages) > 0 {
-				if err := a.build(ctx, g); err != nil {
+				// What is wrong with one message, commit meets again and isolates.
+				if err := a.build(ctx, g); err != nil && classify(err) != faultData {
 					return nil, err
 				}
 			}

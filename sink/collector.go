@@ -103,7 +103,7 @@ func (c *collector) collect(ctx context.Context) (w *work, done bool, err error)
 			w.acks = append(w.acks, msg)
 		}
 		c.stats.seen(meta.NumPending)
-		size += len(msg.Data()) + 512 // subject and headers
+		size += len(msg.Data())
 		if done = c.until > 0 && (meta.Sequence.Stream >= c.until || meta.NumPending == 0); done {
 			break
 		}

@@ -18,9 +18,8 @@ const (
 	// maxAckPending lets two sinks have several batches each under way, and bounds what a crash leaves to be redelivered.
 	maxAckPending = 10_000
 
-	// pullBytes bounds what the client buffers. A pull asks for at least half of it, which must exceed the largest
-	// message the log takes (8 MB) or that message would never come.
-	pullBytes = 18 << 20
+	// pullBytes bounds what the client buffers, in messages as they travel; in memory they take about twice as much.
+	pullBytes = 4 << 20
 )
 
 // ErrOtherConsumer says that the durable consumer has settings a sink cannot work with: it is somebody else's.
@@ -59,7 +58,7 @@ func (s *Sink) attach(ctx context.Context) (*Applier, jetstream.Consumer, *jetst
 	if pos.seq, err = s.readBacklog(ctx, a, stream, pos.seq, info.State.LastSeq); err != nil {
 		return nil, nil, nil, err
 	}
-	consumer, err := s.ensureConsumer(ctx, stream, pos.seq)
+	consumer, err := s.ensureConsumer(ctx, a, stream, pos.seq)
 	if err != nil {
 		return nil, nil, nil, err
 	}
@@ -111,8 +110,43 @@ func (a *Applier) resume(ctx context.Context, info *jetstream.StreamInfo) (posit
 
 // ensureConsumer returns the durable consumer. One that is missing starts behind what the tables have: the database, not
 // the consumer, is the truth about progress.
-func (s *Sink) ensureConsumer(ctx context.Context, stream jetstream.Stream, position uint64) (jetstream.Consumer, error) {
-	want := jetstream.ConsumerConfig{
+func (s *Sink) ensureConsumer(ctx context.Context, a *Applier, stream jetstream.Stream, position uint64) (jetstream.Consumer, error) {
+	id, err := a.installation(ctx)
+	if err != nil {
+		return nil, err
+	}
+	want := s.consumerConfig(id, position)
+	consumer, err := stream.Consumer(ctx, s.cfg.Consumer)
+	if errors.Is(err, jetstream.ErrConsumerNotFound) {
+		if position > 0 {
+			s.cfg.Logger.InfoContext(ctx, "consumer is made behind the tables' position", "consumer", s.cfg.Consumer, "position", position)
+		}
+		consumer, err = stream.CreateConsumer(ctx, want)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("consumer %s: %w", s.cfg.Consumer, err)
+	}
+	info := consumer.CachedInfo()
+	if err := s.checkConsumer(info, want, position); err != nil {
+		return nil, err
+	}
+	have := info.Config
+	if have.MaxDeliver != want.MaxDeliver || have.AckWait != want.AckWait || have.MaxAckPending != want.MaxAckPending ||
+		have.Metadata[installationKey] != id {
+		have.MaxDeliver, have.AckWait, have.MaxAckPending = want.MaxDeliver, want.AckWait, want.MaxAckPending
+		have.Metadata, have.Description = want.Metadata, want.Description
+		if consumer, err = stream.UpdateConsumer(ctx, have); err != nil {
+			return nil, fmt.Errorf("update consumer %s: %w", s.cfg.Consumer, err)
+		}
+	}
+	return consumer, nil
+}
+
+// installationKey is the consumer's metadata that says which tables it serves.
+const installationKey = "hubtail-tables"
+
+func (s *Sink) consumerConfig(id string, position uint64) jetstream.ConsumerConfig {
+	c := jetstream.ConsumerConfig{
 		Durable:        s.cfg.Consumer,
 		Description:    "hubtail sink, schema " + s.cfg.Schema,
 		FilterSubjects: []string{s.cfg.filter()},
@@ -121,32 +155,29 @@ func (s *Sink) ensureConsumer(ctx context.Context, stream jetstream.Stream, posi
 		MaxDeliver:     -1, // an event is never given up: bad ones go to dead_letters
 		MaxAckPending:  maxAckPending,
 		DeliverPolicy:  jetstream.DeliverAllPolicy,
+		Metadata:       map[string]string{installationKey: id},
 	}
 	if position > 0 {
-		want.DeliverPolicy, want.OptStartSeq = jetstream.DeliverByStartSequencePolicy, position+1
+		c.DeliverPolicy, c.OptStartSeq = jetstream.DeliverByStartSequencePolicy, position+1
 	}
-	consumer, err := stream.Consumer(ctx, s.cfg.Consumer)
-	if errors.Is(err, jetstream.ErrConsumerNotFound) {
-		if position > 0 {
-			s.cfg.Logger.WarnContext(ctx, "consumer is gone: made again behind the tables' position", "consumer", s.cfg.Consumer, "position", position)
-		}
-		consumer, err = stream.CreateConsumer(ctx, want)
-	}
-	if err != nil {
-		return nil, fmt.Errorf("consumer %s: %w", s.cfg.Consumer, err)
-	}
-	have := consumer.CachedInfo().Config
+	return c
+}
+
+// checkConsumer refuses a consumer that is not for these tables. Empty tables may take over one that nobody reads: they
+// are a database made anew.
+func (s *Sink) checkConsumer(info *jetstream.ConsumerInfo, want jetstream.ConsumerConfig, position uint64) error {
+	have := info.Config
+	const advice = "choose another --consumer, or delete it with `nats consumer rm`"
 	if have.AckPolicy != want.AckPolicy || filterOf(have) != filterOf(want) {
-		return nil, fmt.Errorf("%w: %s reads %q with acks %q, not %q with explicit acks: choose another --consumer, or delete it",
-			ErrOtherConsumer, s.cfg.Consumer, filterOf(have), have.AckPolicy, s.cfg.filter())
+		return fmt.Errorf("%w: %s reads %q with acks %q, not %q with explicit acks: %s",
+			ErrOtherConsumer, s.cfg.Consumer, filterOf(have), have.AckPolicy, s.cfg.filter(), advice)
 	}
-	if have.MaxDeliver != want.MaxDeliver || have.AckWait != want.AckWait || have.MaxAckPending != want.MaxAckPending {
-		have.MaxDeliver, have.AckWait, have.MaxAckPending = want.MaxDeliver, want.AckWait, want.MaxAckPending
-		if consumer, err = stream.UpdateConsumer(ctx, have); err != nil {
-			return nil, fmt.Errorf("update consumer %s: %w", s.cfg.Consumer, err)
-		}
+	other := have.Metadata[installationKey]
+	if other != "" && other != want.Metadata[installationKey] && (position > 0 || info.NumWaiting > 0) {
+		return fmt.Errorf("%w: %s feeds other tables (%s, %s); each would get only a part: %s",
+			ErrOtherConsumer, s.cfg.Consumer, have.Description, other, advice)
 	}
-	return consumer, nil
+	return nil
 }
 
 func filterOf(c jetstream.ConsumerConfig) string {
@@ -174,6 +205,16 @@ func (s *Sink) readBacklog(ctx context.Context, a *Applier, stream jetstream.Str
 	return pos.seq, err
 }
 
+// pullOptions bounds the buffer of an iterator. A pull asks for what is free of it, which must never be less than the
+// largest message the server takes, or that message would not come: so the buffer is refilled as late as that needs.
+func (s *Sink) pullOptions() []jetstream.PullMessagesOpt {
+	largest := int(s.cfg.JetStream.Conn().MaxPayload()) + 64<<10
+	size := max(pullBytes, largest+512<<10)
+	return []jetstream.PullMessagesOpt{
+		jetstream.PullMaxBytes(size), jetstream.PullThresholdBytes(min(size/2, size-largest)),
+	}
+}
+
 // catchUp applies the messages from one sequence to another without the consumer.
 func (s *Sink) catchUp(ctx context.Context, a *Applier, from, to uint64) error {
 	reader, err := s.cfg.JetStream.OrderedConsumer(ctx, s.cfg.Stream, jetstream.OrderedConsumerConfig{
@@ -189,7 +230,7 @@ func (s *Sink) catchUp(ctx context.Context, a *Applier, from, to uint64) error {
 	} else if info.NumPending == 0 {
 		return nil
 	}
-	iterator, err := reader.Messages(jetstream.PullMaxBytes(pullBytes))
+	iterator, err := reader.Messages(s.pullOptions()...)
 	if err != nil {
 		return fmt.Errorf("read the log from %d: %w", from, err)
 	}

@@ -3,7 +3,7 @@
 //	stream ─▶ collector ─▶ prepare ─▶ commit ─▶ ack
 //	          batches of   decode,    one transaction:
 //	          1,000 rows   cast,      rows, links, runs, cursors,
-//	          or 2 MB      encode     dead letters, position
+//	          or 1 MB      encode     dead letters, position
 //
 // The three stages work at the same time on three batches. A Sink is a durable consumer around an Applier; a rebuild or
 // a replay is the same Applier around another reader.

@@ -132,7 +132,7 @@ func TestNothingIsReadableForSupabasesPublicRoles(t *testing.T) {
 		b.want("", `select coalesce(string_agg(relname, ' '), '') from pg_class
 			where relnamespace = 'hubspot'::regnamespace and relkind in ('r', 'p') and not relrowsecurity`)
 		b.want("0", `select count(*) from pg_policy`)
-		b.want("14", `select count(*) from pg_class where relnamespace = 'hubspot'::regnamespace and relkind = 'r'`)
+		b.want("15", `select count(*) from pg_class where relnamespace = 'hubspot'::regnamespace and relkind = 'r'`)
 		for _, role := range []string{"anon", "authenticated"} {
 			tables := strings.Fields(b.value(`select string_agg(quote_ident(relname), ' ') from pg_class where relnamespace = 'hubspot'::regnamespace and relkind = 'r'`))
 			for _, table := range tables {
@@ -159,4 +159,13 @@ func TestNothingIsReadableForSupabasesPublicRoles(t *testing.T) {
 			}
 		}
 	})
+}
+
+func TestDefinitionsThatNameAPropertyTwiceDoNoHarm(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	b.apply(definitions(t, "contacts", 1, "email", "string", "email", "number", "a\x00", "string", "a\uFFFD", "string"),
+		event("contacts", 1, 2, props{"email": "a@x"}), event("bad\x00type", 1, 3, nil))
+	b.want("a@x", `select email from hubspot.contacts`)
+	b.want("3", `select seq from hubspot.dead_letters`)
 }

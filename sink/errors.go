@@ -49,6 +49,7 @@ var faults = map[string]fault{
 	"58":    faultWait, // I/O error
 	"XX":    faultWait, // internal error: poolers use it for their own troubles
 
+	"21": faultData, // one thing twice in a message
 	"22": faultData,
 	"23": faultData,
 	"44": faultData, // a view's check option

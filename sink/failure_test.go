@@ -9,8 +9,12 @@ import (
 	"time"
 
 	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgxpool"
 	"github.com/nats-io/nats.go/jetstream"
 
+	"github.com/hubtail/hubtail/internal/pgtest"
+	"github.com/hubtail/hubtail/migrations"
+	"github.com/hubtail/hubtail/schemas"
 	"github.com/hubtail/hubtail/sink"
 )
 
@@ -363,4 +367,67 @@ func TestAConsumerOfAnotherKindIsRefused(t *testing.T) {
 	if err := r.start().wait(); err == nil || !strings.Contains(err.Error(), "--consumer") {
 		t.Errorf("error %v", err)
 	}
+}
+
+func TestAConsumerOfOtherTablesIsRefusedOrTakenOver(t *testing.T) {
+	t.Parallel()
+	r := newRig(t)
+	s := r.start()
+	r.publish(definitions(t, "contacts", 0, "email", "string"))
+	last := r.load(5, "a")
+	r.applied(last)
+	other := setup(t)
+	toOther := func(c *sink.Config) { c.Pool = other.pool }
+	if err := r.start(toOther).wait(); !errors.Is(err, sink.ErrOtherConsumer) || !strings.Contains(err.Error(), "--consumer") {
+		t.Errorf("error %v", err)
+	}
+	// Once the first sink is gone, empty tables take the consumer over, and get everything; the others must not come back.
+	_ = s.stop()
+	eventually(t, "nobody reads", func() bool {
+		consumer, err := r.stream.Consumer(t.Context(), sink.DefaultConsumer)
+		return err == nil && consumer.CachedInfo().NumWaiting == 0
+	})
+	r.start(toOther)
+	(&rig{bundle: other}).applied(last)
+	other.want("5", `select count(*) from hubspot.contacts`)
+	if err := r.start().wait(); !errors.Is(err, sink.ErrOtherConsumer) {
+		t.Errorf("error %v", err)
+	}
+}
+
+func TestARoleThatOwnsTheSchemaSuffices(t *testing.T) {
+	t.Parallel()
+	r := &rig{bundle: &bundle{t: t, url: pgtest.NewDatabase(t)}}
+	r.pool = openPool(t, r.url)
+	role := "hubtail_" + r.value(`select md5(random()::text)`)
+	database := r.value(`select quote_ident(current_database())`)
+	r.exec(`create role ` + role + ` nologin nosuperuser nocreatedb nocreaterole nobypassrls`)
+	r.exec(`create schema hubspot authorization ` + role)
+	r.exec(`revoke create, temporary on database ` + database + ` from public`)
+	admin := r.pool
+	t.Cleanup(func() {
+		_, _ = admin.Exec(context.WithoutCancel(t.Context()), `drop schema hubspot cascade`)
+		_, _ = admin.Exec(context.WithoutCancel(t.Context()), `drop role `+role)
+	})
+	cfg := r.pool.Config()
+	cfg.AfterConnect = func(ctx context.Context, conn *pgx.Conn) error {
+		_, err := conn.Exec(ctx, `set role `+role)
+		return err
+	}
+	pool, err := pgxpool.NewWithConfig(t.Context(), cfg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(pool.Close)
+	r.pool = pool
+	if err := migrations.Apply(t.Context(), pool, schema); err != nil {
+		t.Fatal(err)
+	}
+	r.startNATS()
+	r.publish(definitions(t, "contacts", 0, "email", "string"), event("contacts", 1, 0, props{"email": "a", "n": "1"}))
+	r.publish(links(t, 0, "1", "companies", schemas.Link{ID: "2", Category: "HUBSPOT_DEFINED", TypeID: 1}))
+	last := r.publish(definitions(t, "contacts", 0, "email", "number", "n", "number"), event("p_new", 1, 0, props{"x": "y"}))
+	r.start()
+	r.applied(last)
+	r.want("1 1 1", `select concat_ws(' ', (select n from hubspot.contacts), (select count(*) from hubspot.p_new), (select count(*) from hubspot.links))`)
 }

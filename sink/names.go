@@ -22,7 +22,7 @@ var reservedColumns = map[string]bool{
 // staticTables are the names the migrations use.
 var staticTables = map[string]bool{
 	"objects": true, "properties": true, "link_sets": true, "links": true, "pipelines": true, "pipeline_stages": true,
-	"dead_letters": true, "sync_logs": true, "cursors": true, "positions": true, "schema_migrations": true,
+	"dead_letters": true, "sync_logs": true, "cursors": true, "positions": true, "installation": true, "schema_migrations": true,
 }
 
 // columnName returns the column for a property. It is the property's own name wherever Postgres can have a column of

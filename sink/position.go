@@ -109,3 +109,12 @@ func (a *Applier) readPosition(ctx context.Context) (position, error) {
 	}
 	return p, nil
 }
+
+// installation reads which tables these are.
+func (a *Applier) installation(ctx context.Context) (id string, err error) {
+	err = a.pool.QueryRow(ctx, `select id::text from `+quote(a.schema, "installation")).Scan(&id)
+	if err != nil {
+		return "", fmt.Errorf("read the tables' identity: %w", err)
+	}
+	return id, nil
+}

@@ -45,7 +45,7 @@ func (s *Sink) refillObject(ctx context.Context, a *Applier, object string) erro
 	if info, err := reader.Info(ctx); err != nil || info.NumPending == 0 {
 		return err
 	}
-	iterator, err := reader.Messages(jetstream.PullMaxBytes(pullBytes))
+	iterator, err := reader.Messages(s.pullOptions()...)
 	if err != nil {
 		return err
 	}

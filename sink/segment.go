@@ -131,6 +131,9 @@ func (s *segment) takeRecord(m Message, subject schemas.Subject) error {
 	if err != nil {
 		return fmt.Errorf("record id %q is not a number", subject.ID)
 	}
+	if clean(subject.Object) != subject.Object {
+		return fmt.Errorf("object type %q is no text", subject.Object)
+	}
 	i, found := slices.BinarySearchFunc(s.groups, subject.Object, func(g *group, object string) int {
 		return cmp.Compare(g.object, object)
 	})

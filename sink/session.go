@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"time"
 
-	"github.com/nats-io/nats.go/jetstream"
 	"golang.org/x/sync/errgroup"
 )
 
@@ -16,7 +15,7 @@ func (s *Sink) session(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	iterator, err := consumer.Messages(jetstream.PullMaxBytes(pullBytes))
+	iterator, err := consumer.Messages(s.pullOptions()...)
 	if err != nil {
 		return fmt.Errorf("read consumer %s: %w", s.cfg.Consumer, err)
 	}
