@@ -10,8 +10,10 @@ import (
 
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgxpool"
+	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 
+	"github.com/hubtail/hubtail/internal/localnats"
 	"github.com/hubtail/hubtail/internal/pgtest"
 	"github.com/hubtail/hubtail/migrations"
 	"github.com/hubtail/hubtail/schemas"
@@ -430,4 +432,54 @@ func TestARoleThatOwnsTheSchemaSuffices(t *testing.T) {
 	r.start()
 	r.applied(last)
 	r.want("1 1 1", `select concat_ws(' ', (select n from hubspot.contacts), (select count(*) from hubspot.p_new), (select count(*) from hubspot.links))`)
+}
+
+func TestARestartOfNATSOnlyDelays(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	listen := "127.0.0.1:0"
+	var server *localnats.Server
+	start := func() {
+		t.Helper()
+		var err error
+		if server, err = localnats.Start(localnats.Options{StoreDir: dir, Listen: listen}); err != nil {
+			t.Fatal(err)
+		}
+		listen = strings.TrimPrefix(server.URL(), "nats://")
+	}
+	start()
+	t.Cleanup(func() { _ = server.Close() })
+	nc, err := nats.Connect(server.URL(), nats.MaxReconnects(-1), nats.ReconnectWait(20*time.Millisecond))
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(nc.Close)
+	r := &rig{bundle: setup(t)}
+	if r.js, err = jetstream.New(nc); err != nil {
+		t.Fatal(err)
+	}
+	r.createStream()
+	r.publish(definitions(t, "contacts", 0, "email", "string"))
+	s := r.start()
+	r.applied(r.load(20, "a"))
+	for i := range 3 {
+		_ = server.Close()
+		start()
+		eventually(t, "reconnect", nc.IsConnected)
+		version := fmt.Sprint("v", i)
+		var last uint64
+		eventually(t, "publish", func() bool {
+			ack, err := r.js.PublishMsg(t.Context(), &nats.Msg{Subject: "hubspot.42.contacts.999", Data: []byte("{}")})
+			if err == nil {
+				last = ack.Sequence
+			}
+			return err == nil
+		})
+		last = max(last, r.load(20, version))
+		r.applied(last)
+		r.want("20", `select count(*) from hubspot.contacts where email = $1`, version)
+	}
+	if err := s.stop(); err != nil {
+		t.Fatal(err)
+	}
 }
