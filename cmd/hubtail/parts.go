@@ -218,6 +218,16 @@ func longRunning(action func(*cli.Context, *parts) error) cli.ActionFunc {
 	}
 }
 
+// logSource and logSink are the one line each that a healthy service begins with.
+
+func (p *parts) logSource(s *connector.Source) {
+	p.log.Info("following HubSpot", "portal", s.Portal(), "objects", joinList(p.objects), "stream", p.stream)
+}
+
+func (p *parts) logSink() {
+	p.log.Info("applying the log", "stream", p.stream, "schema", p.schema, "consumer", p.consumer)
+}
+
 // untilStopped runs f and gives it stopBound to return once ctx is done.
 func untilStopped(ctx context.Context, f func(context.Context) error) error {
 	done := make(chan error, 1)

@@ -28,5 +28,6 @@ func runSink(c *cli.Context, p *parts) error {
 	if err != nil {
 		return err
 	}
+	p.logSink()
 	return untilStopped(c.Context, s.Run)
 }

@@ -28,5 +28,6 @@ func runSource(c *cli.Context, p *parts) error {
 	if err != nil {
 		return err
 	}
+	p.logSource(source)
 	return untilStopped(c.Context, source.Run)
 }

@@ -56,6 +56,7 @@ type objectStatus struct {
 	DeadLetters   int64   `json:"dead_letters"`
 	LastRun       *runRow `json:"last_run,omitempty"`
 	state         string
+	at            time.Time // when the source last said how far it is
 }
 
 // runRow is the last finished run of an object type.
@@ -113,7 +114,7 @@ func (p *parts) readStatus(ctx context.Context, stale time.Duration) *status {
 }
 
 func (s *status) problem(format string, args ...any) {
-	s.Problems = append(s.Problems, fmt.Sprintf(format, args...))
+	s.Problems = append(s.Problems, strings.Join(strings.Fields(fmt.Sprintf(format, args...)), " "))
 }
 
 func (p *parts) readLog(ctx context.Context, s *status) error {
@@ -131,7 +132,7 @@ func (p *parts) readLog(ctx context.Context, s *status) error {
 		if l.Cursor.Quota != nil && l.Cursor.At.After(newest) {
 			newest, s.Quota = l.Cursor.At, l.Cursor.Quota
 		}
-		o := objectStatus{Portal: l.Portal, Object: l.Object, CompleteThrough: l.Cursor.CompleteThrough}
+		o := objectStatus{Portal: l.Portal, Object: l.Object, CompleteThrough: l.Cursor.CompleteThrough, at: l.Cursor.At}
 		if b := l.Cursor.Backfill; b != nil {
 			o.BackfillDone, o.BackfillTotal = b.Counts.Fetched, b.Total
 		}
@@ -156,14 +157,18 @@ func (s *status) judge(stale time.Duration) {
 			s.problem("the circuit breaker is open: HubSpot keeps failing")
 		}
 	}
+	letters := int64(0) // of object types
 	for i := range s.Objects {
 		o := &s.Objects[i]
+		letters += o.DeadLetters
 		behind := s.At.Sub(o.through(s.Tables != nil))
 		switch {
 		case o.BackfillTotal > 0 || o.BackfillDone > 0:
 			o.state = "full read"
+			o.judgeStill(s, stale)
 		case o.through(s.Tables != nil).IsZero():
 			o.state = "no watermark yet"
+			o.judgeStill(s, stale)
 		case behind > stale:
 			o.state = "stale"
 			s.problem("%s is complete through %s only: is the source running, is the sink?", o.Object, o.through(s.Tables != nil).Format(time.DateTime))
@@ -176,6 +181,16 @@ func (s *status) judge(stale time.Duration) {
 		if o.DeadLetters > 0 {
 			s.problem("%s has %d dead letters: select * from dead_letters where object = '%s'", o.Object, o.DeadLetters, o.Object)
 		}
+	}
+	if s.Tables != nil && s.Tables.DeadLetters > letters {
+		s.problem("%d dead letters are of no object type: select * from dead_letters", s.Tables.DeadLetters-letters)
+	}
+}
+
+// judgeStill finds a first read that nobody goes on with.
+func (o *objectStatus) judgeStill(s *status, stale time.Duration) {
+	if !o.at.IsZero() && s.At.Sub(o.at) > stale {
+		s.problem("reading %s stands still since %s: is the source running, is the sink?", o.Object, o.at.Format(time.DateTime))
 	}
 }
 

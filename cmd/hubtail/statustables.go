@@ -2,9 +2,12 @@ package main
 
 import (
 	"context"
+	"errors"
+	"fmt"
 	"time"
 
 	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgconn"
 	"github.com/jackc/pgx/v5/pgxpool"
 )
 
@@ -25,11 +28,14 @@ func (p *parts) readTables(ctx context.Context, s *status) error {
 	t := &tablesStatus{Schema: p.schema}
 	err = pool.QueryRow(ctx, `select coalesce(max(seq), 0), coalesce(max(updated_at), 'epoch'), (select count(*) from `+p.table("dead_letters")+`)
 		from `+p.table("positions")+` where stream = $1 and consumer = $2`, p.stream, p.consumer).Scan(&t.Position, &t.UpdatedAt, &t.DeadLetters)
+	if undefined := (*pgconn.PgError)(nil); errors.As(err, &undefined) && undefined.Code == "42P01" {
+		return fmt.Errorf("schema %s has no hubtail tables: run `hubtail migrate`, or start the sink", p.schema)
+	}
 	if err != nil {
 		return err
 	}
 	s.Tables = t
-	rows, err := pool.Query(ctx, `select o.object, o.table_name, coalesce(c.complete_through, '0001-01-01'),
+	rows, err := pool.Query(ctx, `select o.object, o.table_name, coalesce(c.complete_through, '0001-01-01'), c.at,
 			(select count(*) from `+p.table("dead_letters")+` d where d.object = o.object)
 		from `+p.table("objects")+` o left join `+p.table("cursors")+` c using (object) order by o.object`)
 	if err != nil {
@@ -38,9 +44,13 @@ func (p *parts) readTables(ctx context.Context, s *status) error {
 	tables := map[string]string{}
 	var object, table string
 	var through time.Time
+	var at *time.Time
 	var dead int64
-	_, err = pgx.ForEachRow(rows, []any{&object, &table, &through, &dead}, func() error {
+	_, err = pgx.ForEachRow(rows, []any{&object, &table, &through, &at, &dead}, func() error {
 		o := s.object(object)
+		if o.at.IsZero() && at != nil {
+			o.at = *at
+		}
 		o.TablesThrough, o.DeadLetters = through, dead
 		if through.Year() <= 1 {
 			o.TablesThrough = time.Time{}
@@ -51,7 +61,29 @@ func (p *parts) readTables(ctx context.Context, s *status) error {
 	if err != nil {
 		return err
 	}
+	if err := p.readRuns(ctx, pool, s); err != nil {
+		return err
+	}
 	return p.countRows(ctx, pool, s, tables)
+}
+
+// readRuns fills in the last run of object types whose log was not asked.
+func (p *parts) readRuns(ctx context.Context, pool *pgxpool.Pool, s *status) error {
+	rows, err := pool.Query(ctx, `select distinct on (object_type) object_type, sync_type, status, coalesce(sync_completed_at, sync_started_at), coalesce(error_message, '')
+		from `+p.table("sync_logs")+` order by object_type, sync_started_at desc, _seq desc`)
+	if err != nil {
+		return err
+	}
+	var object string
+	var run runRow
+	_, err = pgx.ForEachRow(rows, []any{&object, &run.Type, &run.Status, &run.CompletedAt, &run.Error}, func() error {
+		if o := s.object(object); o.LastRun == nil {
+			last := run
+			o.LastRun = &last
+		}
+		return nil
+	})
+	return err
 }
 
 func (p *parts) countRows(ctx context.Context, pool *pgxpool.Pool, s *status, tables map[string]string) error {

@@ -39,6 +39,8 @@ func runUp(c *cli.Context, p *parts) error {
 	if err != nil {
 		return err
 	}
+	p.logSource(source)
+	p.logSink()
 	return untilStopped(c.Context, func(ctx context.Context) error {
 		group, ctx := errgroup.WithContext(ctx)
 		group.Go(func() error { return source.Run(ctx) })
