@@ -5,6 +5,7 @@ import (
 	"context"
 	"fmt"
 	"math/rand/v2"
+	"slices"
 	"strconv"
 	"syscall"
 	"testing"
@@ -147,6 +148,31 @@ func BenchmarkSink(b *testing.B) {
 		}
 		report(b, benchRows, start, measure(bench), copyRate)
 	})
+}
+
+// BenchmarkChanged measures a replay in which some of the events are new: a tenth of them, and all.
+func BenchmarkChanged(b *testing.B) {
+	bench := setup(b)
+	bench.apply(benchDefinitions(b))
+	load := benchEvents(2)
+	for i := 0; i < len(load); i += benchBatch {
+		bench.apply(load[i : i+benchBatch]...)
+	}
+	for _, every := range []int{10, 1} {
+		b.Run(fmt.Sprintf("1of%d", every), func(b *testing.B) {
+			start := measure(bench)
+			for range b.N {
+				for i := 0; i < len(load); i += every {
+					load[i].Seq += benchRows
+				}
+				for i := 0; i < len(load); i += benchBatch {
+					// The order of the log, as Apply sorts it.
+					bench.apply(slices.Clone(load[i : i+benchBatch])...)
+				}
+			}
+			report(b, benchRows, start, measure(bench), 0)
+		})
+	}
 }
 
 func (u usage) plus(from, to usage) usage {
