@@ -149,3 +149,29 @@ func TestRunAppliesTheLogAndGoesOn(t *testing.T) {
 	r.applied(last)
 	r.want("d@x", `select email from hubspot.contacts where id = 1`)
 }
+
+func TestALongBacklogIsReadWithoutAcknowledging(t *testing.T) {
+	t.Parallel()
+	r := newRig(t)
+	var last uint64
+	for range 11 {
+		var page []sink.Message
+		for id := range 1_000 {
+			page = append(page, event("contacts", int64(id), 0, props{"email": "a@x"}))
+		}
+		last = r.publishAll(page)
+	}
+	r.start()
+	r.applied(last)
+	r.want("1000 11000", `select concat(count(*), ' ', max(_seq)) from hubspot.contacts`)
+	// The consumer begins behind it.
+	last = r.publish(event("contacts", 1, 0, props{"email": "b@x"}))
+	r.applied(last)
+	consumer, err := r.stream.Consumer(t.Context(), sink.DefaultConsumer)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if n := consumer.CachedInfo().Delivered.Consumer; n > 1 {
+		t.Errorf("the consumer delivered %d messages", n)
+	}
+}
