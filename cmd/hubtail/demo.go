@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"io/fs"
 	"os"
 	"path/filepath"
 	"time"
@@ -143,8 +142,12 @@ func (d *demo) startParts(ctx context.Context) error {
 		}
 		d.onClose("temporary directory", func() error { return os.RemoveAll(dir) })
 	}
+	// The parts' own folders are closed; this one lets through the account that Postgres runs as when we are root.
+	if err := os.MkdirAll(dir, 0o711); err != nil {
+		return err
+	}
 	entries, err := os.ReadDir(dir)
-	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+	if err != nil {
 		return err
 	}
 	if len(entries) > 0 {

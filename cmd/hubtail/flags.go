@@ -218,3 +218,21 @@ func loadDotEnv(path string) error {
 	// The parser's message can quote the line, which may hold a secret.
 	return usageError{fmt.Errorf("read %s: not a list of NAME=value lines", path)}
 }
+
+// unsetEmpty makes a variable that is set to nothing, as compose files and CI settings do, count as not set: its flag has
+// its default, and the next name in its list counts.
+func unsetEmpty(commands []*cli.Command) {
+	for _, c := range commands {
+		for _, f := range c.Flags {
+			documented, ok := f.(cli.DocGenerationFlag)
+			if !ok {
+				continue
+			}
+			for _, name := range documented.GetEnvVars() {
+				if os.Getenv(name) == "" {
+					_ = os.Unsetenv(name)
+				}
+			}
+		}
+	}
+}

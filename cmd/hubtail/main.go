@@ -41,7 +41,9 @@ func run(ctx context.Context, args []string) error {
 		fmt.Fprintln(os.Stderr, "hubtail:", err)
 		return err
 	}
-	err := newApp().RunContext(ctx, args)
+	app := newApp()
+	unsetEmpty(app.Commands)
+	err := app.RunContext(ctx, args)
 	switch {
 	case errors.Is(err, context.Canceled):
 		fmt.Fprintln(os.Stderr, "hubtail: interrupted before it was done")

@@ -203,6 +203,12 @@ func TestMalformedDotEnvIsRefusedWithoutItsContent(t *testing.T) {
 	hubtail(t, dir, nil, "status").complaint(t, exitUsage, ".env", "directory")
 }
 
+func TestEmptyVariablesCountAsNotSet(t *testing.T) {
+	t.Parallel()
+	env := []string{"HUBTAIL_LOG_LEVEL=", "HUBTAIL_BURST_LIMIT=", "HUBTAIL_POLL_INTERVAL=", "HUBTAIL_HUBSPOT_TOKEN=", "HUBSPOT_ACCESS_TOKEN=", "HUBSPOT_API_KEY=pat-x"}
+	hubtail(t, t.TempDir(), env, "source").complaint(t, exitUsage, "NATS_URL") // the token was found
+}
+
 func TestSupabaseURLAndPasswordMakeTheDatabaseURL(t *testing.T) {
 	t.Parallel()
 	got, err := supabaseURL("https://abcdefgh.supabase.co/", "p@ss/w:rd %")
