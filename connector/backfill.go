@@ -49,6 +49,8 @@ type backfill struct {
 	events  chan any // *answered or *committed
 	tasks   sync.WaitGroup
 	running int   // tasks that will report
+	reading int   // of these, requests
+	others  int   // requests in the burst quota that are not ours, as last seen
 	held    int   // bytes of records received and not yet in the log
 	fatal   error // ends the run for all types
 }
@@ -60,7 +62,7 @@ const maxHeld = 32 << 20
 type answered struct {
 	request  *pageRequest
 	object   *backfillObject
-	took     time.Duration
+	at       time.Time
 	records  []hubspot.Record
 	rejected []hubspot.RejectedRecord
 	ids      pageIDs
@@ -75,16 +77,29 @@ type committed struct {
 	err    error
 }
 
+// What is still done after ctx ended: answers are awaited that are about to come, and what was received is appended.
+const (
+	answerTime = time.Second
+	appendTime = 10 * time.Second
+)
+
+// run reads and appends until all is done or ctx has ended.
 func (b *backfill) run(ctx context.Context) {
 	defer b.tasks.Wait()
+	reads, stopReads := context.WithCancel(context.WithoutCancel(ctx))
+	defer stopReads()
+	appends, stopAppends := context.WithCancel(context.WithoutCancel(ctx))
+	defer stopAppends()
 	timer := time.NewTimer(0)
 	defer timer.Stop()
 	for {
 		if err := ctx.Err(); err != nil && b.fatal == nil {
 			b.fatal = err
+			defer time.AfterFunc(answerTime, stopReads).Stop()
+			defer time.AfterFunc(appendTime, stopAppends).Stop()
 		}
-		wait := b.request(ctx)
-		b.commit(ctx)
+		wait := b.request(reads)
+		b.commit(appends)
 		if b.running == 0 && wait <= 0 {
 			break
 		}
@@ -128,25 +143,34 @@ func (b *backfill) request(ctx context.Context) time.Duration {
 	if b.fatal != nil || b.held > maxHeld {
 		return 0
 	}
-	q := quotaOf(b.client.Usage())
+	q := b.quota()
 	for r := b.lanes.next(time.Now(), q); r != nil; r = b.lanes.next(time.Now(), q) {
 		o := b.objectOf(r.object)
+		b.reading++
 		b.start(func() any { return b.read(ctx, o, r) })
 	}
 	for _, o := range b.objects {
 		if !o.plan.stopped && !o.plan.done() {
-			return b.lanes.wait(time.Now(), q)
+			return min(b.lanes.wait(time.Now(), q), q.interval/100) // others' requests end without a sign
 		}
 	}
 	return 0
 }
 
-func quotaOf(u hubspot.Usage) quota {
-	return quota{
+// quota asks the client's budget what it allows.
+func (b *backfill) quota() quota {
+	u := b.client.Usage()
+	q := quota{
 		limit: u.Window.Limit, interval: u.Window.Interval,
 		searchLimit: u.Search.Limit, searchInterval: u.Search.Interval,
-		searchCounts: u.Search.InWindow != "no",
+		searchCounts: u.Search.InWindow != "no", others: b.others,
 	}
+	if u.InFlight+u.Waiting >= b.reading { // else some of ours are not with the budget yet
+		ours := q.limit - b.lanes.both.free(time.Now(), q.limit, q.interval) - u.Waiting
+		q.others = max(u.Window.Used-ours, 0)
+		b.others = q.others
+	}
+	return q
 }
 
 func (b *backfill) objectOf(p *objectPlan) *backfillObject {
@@ -167,13 +191,12 @@ func (b *backfill) start(task func() any) {
 // read asks HubSpot for a page.
 func (b *backfill) read(ctx context.Context, o *backfillObject, r *pageRequest) *answered {
 	a := &answered{request: r, object: o}
-	began := time.Now()
 	if r.lane == laneList {
 		a.list(ctx, b.client)
 	} else {
 		a.search(ctx, b.client)
 	}
-	a.took = time.Since(began)
+	a.at = time.Now()
 	return a
 }
 
@@ -182,13 +205,12 @@ func (b *backfill) handle(event any) {
 	switch e := event.(type) {
 	case *answered:
 		o := e.object
+		b.reading--
+		b.lanes.took(e.request, e.at)
 		if e.err != nil {
 			o.plan.release(e.request)
 			b.refused(o, e.request.lane, e.err)
 			return
-		}
-		if e.request.lane == laneList {
-			b.lanes.took(e.took)
 		}
 		b.held += o.receive(e)
 		if shut := o.plan.shut[e.request.lane]; shut != nil && e.settled.From == e.settled.To {
@@ -247,7 +269,6 @@ func (b *backfill) commit(ctx context.Context) {
 			if !o.plan.waiting() {
 				o.end(o.failed)
 			}
-		case b.fatal != nil:
 		case len(o.queue) > 0:
 			pages := o.take()
 			o.committing = true

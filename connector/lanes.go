@@ -12,6 +12,7 @@ type quota struct {
 	searchLimit    int // searches per searchInterval
 	searchInterval time.Duration
 	searchCounts   bool // searches take from limit as well
+	others         int  // requests of the last interval that are not the lanes'
 }
 
 // searches returns how many searches fit in one burst interval.
@@ -29,77 +30,95 @@ type lanes struct {
 	plan    *loadPlan
 	lists   pace
 	search  pace
+	both    pace
 	latency time.Duration // of a list page, smoothed
 }
 
 // next returns a page to request now, nil if no lane is free or none has anything useful to do.
 func (l *lanes) next(now time.Time, q quota) *pageRequest {
-	if l.search.free(now, q.searchLimit, q.searchInterval) > 0 {
-		if r := l.plan.next(laneSearch, 0, 0); r != nil {
-			l.search.start(now)
+	if free := l.search.free(now, q.searchLimit, q.searchInterval); free > 0 {
+		if r := l.plan.nextSearch(free, l.parallel(q)); r != nil {
+			l.search.start(r, now)
+			l.both.start(r, now)
 			return r
 		}
 	}
 	if l.lists.free(now, l.listLimit(q), q.interval) > 0 {
 		pages, within := l.pages(now, q)
-		if r := l.plan.next(laneList, pages, l.cursors(q, pages, within)); r != nil {
-			l.lists.start(now)
+		cursors := l.cursors(min(pages, l.listLimit(q)), within, q)
+		if r := l.plan.nextList(pages, cursors); r != nil {
+			l.lists.start(r, now)
+			l.both.start(r, now)
 			return r
 		}
 	}
 	return nil
 }
 
-// wait returns how long until a lane may send again.
-func (l *lanes) wait(now time.Time, q quota) time.Duration {
+// wait returns how long until a lane may send again, 0 if no lane is held up.
+func (l *lanes) wait(now time.Time, q quota) (wait time.Duration) {
 	l.lists.free(now, 0, q.interval)
 	l.search.free(now, 0, q.searchInterval)
-	list, search := l.lists.wait(now, q.interval), l.search.wait(now, q.searchInterval)
-	if search == 0 || list != 0 && list < search {
-		return list
+	for _, waits := range [][]time.Duration{l.lists.waits(now, q.interval), l.search.waits(now, q.searchInterval)} {
+		if len(waits) > 0 && (wait == 0 || waits[0] < wait) {
+			wait = waits[0]
+		}
 	}
-	return search
+	return wait
 }
 
-// listLimit returns how many list pages fit in an interval beside the searches.
+// listLimit returns how many list pages fit in an interval beside the searches, and beside what others use.
 func (l *lanes) listLimit(q quota) int {
 	if !q.searchCounts || !l.plan.searchable() {
-		return q.limit
+		return max(q.limit-q.others, 0)
 	}
-	return max(q.limit-q.searches(), 0)
+	return max(q.limit-q.others-min(q.searches(), q.limit-q.limit/8), 0)
 }
 
 // pages returns how many list pages can be had before everything is read, and when that will be. Beyond one interval it
-// does not look: then there are always enough, and a quarter of an interval is a good time to spend one's quota in.
+// does not look: then there are always enough, and
+// a third of an interval is a good time to spend its quota in: sooner takes more ranges, each with a partly empty page.
 func (l *lanes) pages(now time.Time, q quota) (n int, within time.Duration) {
 	limit, left := l.listLimit(q), l.plan.left()
 	perSecond := searchPage * float64(q.searchLimit) / q.searchInterval.Seconds()
-	free := l.lists.free(now, limit, q.interval)
+	free, waits := l.lists.free(now, limit, q.interval), l.lists.waits(now, q.interval)
 	for ; n <= limit; n++ {
 		at := 0.0 // when page n+1 can be had
-		if i := n - free; i >= 0 && i < len(l.lists.starts) {
-			at = l.lists.starts[i].Add(q.interval).Sub(now).Seconds()
+		if i := n - free; i >= 0 && i < len(waits) {
+			at = waits[i].Seconds()
 		}
 		if end := (left - float64(n)*listPage) / perSecond; end <= at {
 			return n, time.Duration(end * float64(time.Second))
 		}
 	}
-	return math.MaxInt, q.interval / 4
+	return math.MaxInt, q.interval / 3
 }
 
 // cursors returns how many ranges must be listed at once to get so many pages in that time.
-func (l *lanes) cursors(q quota, pages int, within time.Duration) int {
+func (l *lanes) cursors(pages int, within time.Duration, q quota) int {
 	latency := l.latency
 	if latency == 0 {
 		latency = q.interval / 66
 	}
-	burst := q.interval / 4
-	n := float64(min(pages, l.listLimit(q))) * float64(latency) / float64(max(within, burst/4))
+	n := float64(pages) * float64(latency) / float64(max(within, q.interval/16))
 	return int(min(max(math.Ceil(n), 2), maxCursors))
 }
 
-// took notes how long a list page took.
-func (l *lanes) took(d time.Duration) {
+// parallel returns how many searches must be in flight to use their quota.
+func (l *lanes) parallel(q quota) int {
+	latency := max(l.search.fastest, q.interval/66)
+	return 1 + int(math.Ceil(float64(q.searchLimit)*float64(latency)/float64(q.searchInterval)))
+}
+
+// took notes an answer.
+func (l *lanes) took(r *pageRequest, now time.Time) {
+	if r.lane == laneSearch {
+		l.search.took(r, now)
+		return
+	}
+	d := now.Sub(r.at)
+	l.lists.took(r, now)
+	d = min(d, l.lists.fastest*3/2) // the rest it waited for the budget
 	if l.latency == 0 {
 		l.latency = d
 	}

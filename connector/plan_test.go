@@ -35,6 +35,14 @@ func skewedIDs(rng *rand.Rand, n int) (ids []int64) {
 	return ids
 }
 
+// grownIDs returns n ids as a portal has them that grew for years: a quarter small and dense, then large ones, then very
+// large ones with wide gaps.
+func grownIDs(rng *rand.Rand, n int) []int64 {
+	ids := spreadIDs(rng, n/4, 1_000, 26)
+	ids = append(ids, spreadIDs(rng, n*7/10-n/4, 3_100_000_000, 890)...)
+	return append(ids, spreadIDs(rng, n-n*7/10, 105_000_000_000, 195_500)...)
+}
+
 func answerOf(ids []int64, q *pageRequest) pageIDs {
 	at := func(id int64) int { return sort.Search(len(ids), func(i int) bool { return ids[i] >= id }) }
 	i, j := at(q.From), at(q.To)
@@ -150,6 +158,7 @@ func (w *world) step(t *testing.T) bool {
 	f := heap.Pop(&w.flight).(flight)
 	w.now = f.at
 	w.wall = w.now.Sub(w.start)
+	w.lanes.took(f.q, w.now)
 	w.receive(f)
 	w.commit(w.rng.IntN(len(w.queue) + 1))
 	if w.rng.Float64() < w.crash {
@@ -447,7 +456,9 @@ func TestPlanNearsTheLeastTime(t *testing.T) {
 		var lists, searches, wasted int
 		const runs = 20
 		for seed := range uint64(runs) {
-			w := newWorld(seed, limit, sized(31636, 1193, 8100))
+			w := newWorld(seed, limit, func(rng *rand.Rand) portal {
+				return portal{grownIDs(rng, 31636), grownIDs(rng, 1193), grownIDs(rng, 8100)}
+			})
 			w.run(t)
 			w.complete(t)
 			least = leastTime(40929, w.quota, 150*time.Millisecond)
@@ -456,7 +467,7 @@ func TestPlanNearsTheLeastTime(t *testing.T) {
 		ratio := float64(wall/runs) / float64(least)
 		what := fmt.Sprintf("%d per 10 s: %.2f s, %.3f of the least %.2f s; %d + %d requests (least 206), %d records twice", limit,
 			(wall / runs).Seconds(), ratio, least.Seconds(), lists/runs, searches/runs, wasted/runs)
-		if t.Log(what); ratio > 1.17 {
+		if t.Log(what); ratio > 1.2 {
 			t.Error(what)
 		}
 	}
