@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"os"
 	"os/signal"
+	"strings"
 	"syscall"
 	_ "time/tzdata" // the daily quota starts anew at midnight of the account's zone, also where the image has no zones
 )
@@ -48,7 +49,8 @@ func run(ctx context.Context, args []string) error {
 	case errors.Is(err, context.Canceled):
 		fmt.Fprintln(os.Stderr, "hubtail: interrupted before it was done")
 	case err != nil:
-		fmt.Fprintln(os.Stderr, "hubtail:", err)
+		// Postgres' connection errors come with a line per address.
+		fmt.Fprintln(os.Stderr, "hubtail:", strings.ReplaceAll(err.Error(), "\n\t", " "))
 	}
 	return err
 }

@@ -179,22 +179,22 @@ func TestSyncFailsWhenItsSinkFails(t *testing.T) {
 func TestInterruptedBackfillFailsAndTheNextOneGoesOn(t *testing.T) {
 	t.Parallel()
 	portal := smallPortal()
-	portal.Contacts, portal.Latency, portal.BurstLimit, portal.Interval = 6000, 50*time.Millisecond, 60, time.Second
+	portal.Contacts, portal.Latency, portal.BurstLimit, portal.Interval = 3000, 50*time.Millisecond, 30, time.Second
 	s := newStack(t, portal)
 	p := s.start("backfill", "contacts")
-	s.eventually(runBound, "the log begins", func() bool { return s.lastSeq() > 1000 }, p)
+	s.eventually(runBound, "the log begins", func() bool { return s.lastSeq() > 500 }, p)
 	if code := p.stop(t); code != exitFailed || !strings.Contains(p.output.String(), "hubtail: interrupted before it was done") {
 		t.Errorf("exit code %d\n%s", code, p.output.String())
 	}
 	read := s.records("contacts")
-	if read == 6000 {
+	if read == 3000 {
 		t.Fatal("it was done")
 	}
 	s.simulator.ResetStats()
 	s.must(nil, "backfill", "contacts")
 	s.requireEqual(s.connect(), []string{"contacts"})
-	if again := s.simulator.Stats().Records; again > 6000-read+1500 {
-		t.Errorf("%d records read before the interruption, %d of 6000 after it", read, again)
+	if again := s.simulator.Stats().Records; again > 3000-read+1000 {
+		t.Errorf("%d records read before the interruption, %d of 3000 after it", read, again)
 	}
 }
 
@@ -257,7 +257,7 @@ func TestSecretsAreNeverShown(t *testing.T) {
 	s.env = []string{"HUBSPOT_ACCESS_TOKEN=pat-" + canary + "\n", "HUBSPOT_CLIENT_SECRET=" + canary + "-client", "HUBTAIL_LOG_LEVEL=debug"}
 	s.database = withPassword(t, s.database)
 	for _, format := range []string{"text", "json"} {
-		s.env = append(s.env, "HUBTAIL_LOG_FORMAT="+format)
+		s.env = append(s.env, "HUBTAIL_LOG_FORMAT="+format, "HUBTAIL_OBJECTS=deals,owners")
 		requireNoSecret(t, s.must(nil, "sync"))
 		requireNoSecret(t, s.must(nil, "status"))
 		requireNoSecret(t, s.must(nil, "status", "--json"))

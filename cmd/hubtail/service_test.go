@@ -104,10 +104,10 @@ func TestHealthyServicesAreQuiet(t *testing.T) {
 func TestServicesStopInTheMiddleOfALoad(t *testing.T) {
 	t.Parallel()
 	portal := smallPortal()
-	portal.Contacts, portal.Latency, portal.BurstLimit, portal.Interval = 20_000, 100*time.Millisecond, 60, time.Second
+	portal.Contacts, portal.Latency, portal.BurstLimit, portal.Interval = 5000, 100*time.Millisecond, 20, time.Second
 	s := newStack(t, portal)
 	source, sink := s.start("source"), s.start("sink")
-	s.eventually(runBound, "the load is under way", func() bool { return s.lastSeq() > 2000 }, source, sink)
+	s.eventually(runBound, "the load is under way", func() bool { return s.lastSeq() > 1000 }, source, sink)
 	requireGraceful(t, source)
 	requireGraceful(t, sink)
 	if s.records("contacts") == portal.Contacts {

@@ -153,7 +153,7 @@ func TestStatusSaysWhatNeedsAttention(t *testing.T) {
 func TestStatusTellsAFullReadThatStandsStill(t *testing.T) {
 	t.Parallel()
 	portal := smallPortal()
-	portal.Contacts, portal.Latency, portal.BurstLimit, portal.Interval = 20_000, 100*time.Millisecond, 60, time.Second
+	portal.Contacts, portal.Latency, portal.BurstLimit, portal.Interval = 5000, 100*time.Millisecond, 20, time.Second
 	s := newStack(t, portal)
 	p := s.start("source", "--objects", "contacts")
 	s.eventually(runBound, "the load is under way", func() bool { return s.lastSeq() > 1000 }, p)
