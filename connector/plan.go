@@ -129,12 +129,12 @@ func (p *loadPlan) open(l lane) (spans []*span, first *objectPlan) {
 	return spans, first
 }
 
-// left returns how many records remain, as far as known.
+// left returns how many records no request in flight will bring, as far as known.
 func (p *loadPlan) left() (n float64) {
 	for _, o := range p.objects {
 		if !o.stopped {
 			for _, s := range o.spans {
-				n += s.count
+				n += max(s.left(), 0)
 			}
 		}
 	}
