@@ -18,6 +18,9 @@ import (
 // runBound is how long a command that ends by itself may take under a busy test run.
 const runBound = time.Minute
 
+// noRaceSleep saves the second that a process under the race detector waits at its end for reports to be written.
+const noRaceSleep = "GORACE=atexit_sleep_ms=0"
+
 // result is what a user sees of a command that ended.
 type result struct {
 	code           int
@@ -32,7 +35,7 @@ func hubtail(t testing.TB, dir string, env []string, args ...string) result {
 	cmd := exec.CommandContext(ctx, os.Args[0], args...)
 	var stdout, stderr bytes.Buffer
 	cmd.Dir, cmd.Stdout, cmd.Stderr = dir, &stdout, &stderr
-	cmd.Env = append([]string{asHubtail + "=1", "PATH=" + os.Getenv("PATH"), "HOME=" + dir}, env...)
+	cmd.Env = append([]string{asHubtail + "=1", noRaceSleep, "PATH=" + os.Getenv("PATH"), "HOME=" + dir}, env...)
 	cmd.SysProcAttr = dieWithParent()
 	err := cmd.Run()
 	if ctx.Err() != nil {

@@ -74,6 +74,7 @@ func newStack(t testing.TB, portal simulator.Options) *stack {
 func (s *stack) environ() []string {
 	return append([]string{
 		asHubtail + "=1",
+		noRaceSleep,
 		"PATH=" + os.Getenv("PATH"),
 		"HOME=" + s.t.TempDir(),
 		"HUBTAIL_HUBSPOT_URL=" + s.hubspot,
