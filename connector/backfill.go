@@ -1,6 +1,7 @@
 package connector
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -19,6 +20,7 @@ func (s *Source) backfill(ctx context.Context, followers []*follower, ended func
 	b := &backfill{
 		client: s.cfg.Client.At(hubspot.PriorityBackfill),
 		logger: s.cfg.Logger.With("component", "backfill"),
+		byPlan: make(map[*objectPlan]*backfillObject),
 		events: make(chan any),
 	}
 	b.lanes.plan = &b.plan
@@ -27,6 +29,7 @@ func (s *Source) backfill(ctx context.Context, followers []*follower, ended func
 		o.ended = func(err error) { ended(f, err) }
 		b.objects = append(b.objects, o)
 		b.plan.objects = append(b.plan.objects, o.plan)
+		b.byPlan[o.plan] = o
 	}
 	b.run(ctx)
 }
@@ -44,6 +47,7 @@ type backfill struct {
 	client  *hubspot.Client
 	logger  *slog.Logger
 	objects []*backfillObject
+	byPlan  map[*objectPlan]*backfillObject
 	plan    loadPlan
 	lanes   lanes
 	events  chan any // *answered or *committed
@@ -116,7 +120,7 @@ func (b *backfill) run(ctx context.Context) {
 	}
 	for _, o := range b.objects {
 		if !o.over {
-			o.end(cmpError(o.failed, b.fatal, errors.New("nothing left to ask, yet ids remain unread")))
+			o.end(cmp.Or(o.failed, b.fatal, errors.New("nothing left to ask, yet ids remain unread")))
 		}
 	}
 }
@@ -129,15 +133,6 @@ func (b *backfill) done(ctx context.Context) <-chan struct{} {
 	return ctx.Done()
 }
 
-func cmpError(errs ...error) error {
-	for _, err := range errs {
-		if err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
 // request sends what the lanes allow. It returns after how long they allow more, 0 if there is nothing to wait for.
 func (b *backfill) request(ctx context.Context) time.Duration {
 	if b.fatal != nil || b.held > maxHeld {
@@ -145,7 +140,7 @@ func (b *backfill) request(ctx context.Context) time.Duration {
 	}
 	q := b.quota()
 	for r := b.lanes.next(time.Now(), q); r != nil; r = b.lanes.next(time.Now(), q) {
-		o := b.objectOf(r.object)
+		o := b.byPlan[r.object]
 		b.reading++
 		b.start(func() any { return b.read(ctx, o, r) })
 	}
@@ -171,15 +166,6 @@ func (b *backfill) quota() quota {
 		b.others = q.others
 	}
 	return q
-}
-
-func (b *backfill) objectOf(p *objectPlan) *backfillObject {
-	for i, o := range b.plan.objects {
-		if o == p {
-			return b.objects[i]
-		}
-	}
-	panic("a plan without its object")
 }
 
 // start runs a task whose result is an event.
@@ -217,17 +203,17 @@ func (b *backfill) handle(event any) {
 			b.refused(o, e.request.lane, shut)
 		}
 	case *committed:
-		e.object.committing = false
+		o := e.object
+		o.committing = false
 		for _, p := range e.pages {
 			b.held -= p.size()
 		}
 		switch {
-		case errors.Is(e.err, ErrStandby):
-			b.stop(e.object, e.err)
 		case e.err != nil:
-			b.stop(e.object, fmt.Errorf("backfill %s: %w", e.object.name(), e.err))
+			b.stop(o, fmt.Errorf("backfill %s: %w", o.name(), e.err))
+			b.held -= o.drop()
 		case e.pages == nil:
-			e.object.end(nil)
+			o.end(nil)
 		}
 	}
 }
@@ -248,16 +234,12 @@ func (b *backfill) refused(o *backfillObject, l lane, err error) {
 	b.stop(o, fmt.Errorf("backfill %s: %w", o.name(), err))
 }
 
-// stop ends the reading of one type; what was read and not appended is dropped, and read again later.
+// stop ends the reading of one type. What was read is still appended, unless it is that which failed.
 func (b *backfill) stop(o *backfillObject, err error) {
 	if o.failed == nil {
 		o.failed = err
 	}
 	o.plan.stopped = true
-	for _, p := range o.queue {
-		b.held -= p.size()
-	}
-	o.queue = nil
 }
 
 // commit appends what was read, one append a type at a time, and closes the types that are done.
@@ -265,15 +247,14 @@ func (b *backfill) commit(ctx context.Context) {
 	for _, o := range b.objects {
 		switch {
 		case o.over || o.committing:
+		case len(o.queue) > 0:
+			pages, total := o.take(), o.plan.total
+			o.committing = true
+			b.start(func() any { return &committed{object: o, pages: pages, err: o.append(ctx, pages, total)} })
 		case o.failed != nil:
 			if !o.plan.waiting() {
 				o.end(o.failed)
 			}
-		case len(o.queue) > 0:
-			pages := o.take()
-			o.committing = true
-			total := o.plan.total
-			b.start(func() any { return &committed{object: o, pages: pages, err: o.append(ctx, pages, total)} })
 		case o.plan.done():
 			o.committing = true
 			b.start(func() any { return &committed{object: o, err: o.close(ctx)} })

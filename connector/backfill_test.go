@@ -96,8 +96,8 @@ func TestBackfillOfAnObjectThatIsInTheLogAppendsNothing(t *testing.T) {
 
 func TestBackfillMissesNothingThatComesAndGoesMeanwhile(t *testing.T) {
 	t.Parallel()
-	b := setupSource(t, simulator.Options{Contacts: 6000, IndexLag: simulator.Lag{Off: true}}, Config{Objects: []string{"contacts"}})
-	ids := b.sim.IDs("contacts", 0, 6000, 1)
+	b := setupSource(t, simulator.Options{Contacts: 3000, IndexLag: simulator.Lag{Off: true}}, Config{Objects: []string{"contacts"}})
+	ids := b.sim.IDs("contacts", 0, 3000, 1)
 	ctx, cancel := context.WithCancel(t.Context())
 	var changing sync.WaitGroup
 	changing.Go(func() {
@@ -251,7 +251,7 @@ func TestKilledBackfillLosesAndRepeatsNothing(t *testing.T) {
 	rng := rand.New(rand.NewPCG(uint64(seed), 0))
 	t.Logf("seed %d", seed)
 	sim := simulator.New(simulator.Options{
-		Contacts: 12000, Deals: 1100, NoOddities: true, Latency: 5 * time.Millisecond,
+		Contacts: 8000, Deals: 1100, NoOddities: true, Latency: 5 * time.Millisecond,
 		BurstLimit: 100_000, SearchLimit: 100_000, DailyLimit: 10_000_000,
 	})
 	url, err := sim.Start("127.0.0.1:0")
@@ -271,7 +271,7 @@ func TestKilledBackfillLosesAndRepeatsNothing(t *testing.T) {
 		for lines.Scan() && lines.Text() != "begin" {
 			t.Log(lines.Text())
 		}
-		if kills < 10 {
+		if kills < 6 {
 			time.Sleep(time.Duration(rng.IntN(120)) * time.Millisecond) // the moment of the crash, not a wait for anything
 			must(t, cmd.Process.Kill())
 			kills++
@@ -279,7 +279,7 @@ func TestKilledBackfillLosesAndRepeatsNothing(t *testing.T) {
 		for lines.Scan() {
 			ended = ended || lines.Text() == "end"
 		}
-		if err := cmd.Wait(); err != nil && kills == 10 && !ended && cmd.ProcessState.Exited() {
+		if err := cmd.Wait(); err != nil && kills == 6 && !ended && cmd.ProcessState.Exited() {
 			t.Fatalf("child: %v", err)
 		}
 	}
@@ -293,7 +293,7 @@ func TestKilledBackfillLosesAndRepeatsNothing(t *testing.T) {
 	b := &sourceBundle{logBundle: &logBundle{t: t, server: server, js: jetStream(t, nc)}, sim: sim}
 	b.loaded("contacts", "deals")
 	b.noDuplicatesOf("contacts")
-	pages := (12000 + 1100) / listPage
+	pages := (8000 + 1100) / listPage
 	t.Logf("%d kills, %d list pages and %d searches; without kills at most about %d pages", kills,
 		b.requests("list contacts")+b.requests("list deals"), b.requests("search contacts")+b.requests("search deals"), pages)
 }

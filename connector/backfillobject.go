@@ -18,6 +18,7 @@ type backfillObject struct {
 
 	queue      []*answered // pages received and not yet handed to the log, in order
 	committing bool        // an append is under way
+	dropping   bool        // an append failed: nothing more is appended
 	failed     error       // why nothing more is read
 	over       bool
 	ended      func(error)
@@ -53,7 +54,7 @@ func (o *backfillObject) end(err error) {
 // receive takes a page into the plan and queues what was still unread. It returns the size of what it queued.
 func (o *backfillObject) receive(a *answered) int {
 	settled, fresh := o.plan.receive(a.request, a.ids)
-	if a.settled = settled; o.failed != nil || settled.From == settled.To {
+	if a.settled = settled; o.dropping || settled.From == settled.To {
 		return 0
 	}
 	n := 0
@@ -75,6 +76,15 @@ func (o *backfillObject) receive(a *answered) int {
 	a.rejected = a.rejected[:n]
 	o.queue = append(o.queue, a)
 	return a.size()
+}
+
+// drop forgets what was received and not appended, and what will be received. It returns the size of it.
+func (o *backfillObject) drop() (size int) {
+	for _, a := range o.queue {
+		size += a.size()
+	}
+	o.queue, o.dropping = nil, true
+	return size
 }
 
 // size returns about how much memory a page holds.

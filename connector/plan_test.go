@@ -451,7 +451,7 @@ func TestLeastTimeIsPerformanceNotes(t *testing.T) {
 
 // TestPlanNearsTheLeastTime holds the plan itself, without network or CPU, near what is possible.
 func TestPlanNearsTheLeastTime(t *testing.T) {
-	for _, limit := range []int{100, 150, 190, 250} {
+	for limit, most := range map[int]float64{100: 1.08, 150: 1.08, 190: 1.15, 250: 1.25} {
 		var wall, least time.Duration
 		var lists, searches, wasted int
 		const runs = 20
@@ -467,7 +467,7 @@ func TestPlanNearsTheLeastTime(t *testing.T) {
 		ratio := float64(wall/runs) / float64(least)
 		what := fmt.Sprintf("%d per 10 s: %.2f s, %.3f of the least %.2f s; %d + %d requests (least 206), %d records twice", limit,
 			(wall / runs).Seconds(), ratio, least.Seconds(), lists/runs, searches/runs, wasted/runs)
-		if t.Log(what); ratio > 1.2 {
+		if t.Log(what); ratio > most {
 			t.Error(what)
 		}
 	}
