@@ -32,6 +32,8 @@ type page struct {
 	// matter. If the definitions changed since, a record that seems to have lost a value is read again.
 	Asked    []string
 	APICalls int64 // requests that the page cost, for the counts
+	// Tell publishes the cursor even if nothing changed: what it says beside the progress is news.
+	Tell bool
 	// Controls join the batch without a guard of their own, for example the run that ends with this page.
 	Controls []schemas.Control
 }
@@ -172,7 +174,7 @@ func (l *objectLog) publish(ctx context.Context, d *draft, advance func(*schemas
 	if b := cursor.Backfill; b != nil && d.page.Origin == schemas.OriginBackfill {
 		b.Counts = addCounts(b.Counts, d.counts())
 	}
-	if len(entries) == 0 && len(d.page.Controls) == 0 && equalCursors(cursor, l.head.cursor) {
+	if len(entries) == 0 && len(d.page.Controls) == 0 && !d.page.Tell && equalCursors(cursor, l.head.cursor) {
 		return nil
 	}
 	cursor.Portal, cursor.Object, cursor.Instance, cursor.At = l.portal, l.object.Name, l.instance, d.at

@@ -94,6 +94,7 @@ func (f *follower) work(ctx context.Context) error {
 		return err
 	}
 	if f.needsBackfill() && f.loading.CompareAndSwap(false, true) {
+		f.logger.Info("full read begins")
 		select {
 		case f.source.loads <- f:
 		case <-ctx.Done():
@@ -131,6 +132,7 @@ func (f *follower) followChanges(ctx context.Context) error {
 			if err != nil {
 				return err
 			}
+			f.logger.Info("full read done", "records", f.status.get().Done)
 			poll.Reset(0) // the incremental pass that completes a full read
 		case <-redefine.C:
 			if err := errors.Join(f.prepare(ctx), f.preparePipelines(ctx)); err != nil {

@@ -146,6 +146,7 @@ func (s *Source) Run(ctx context.Context) error {
 		g.Go(func() error { return s.owners.follow(gctx) })
 	}
 	g.Go(func() error { return s.load(gctx) })
+	g.Go(func() error { return s.tellStops(gctx) })
 	if err := g.Wait(); err != nil && ctx.Err() == nil {
 		return err
 	}

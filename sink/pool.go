@@ -44,8 +44,8 @@ func OpenPool(ctx context.Context, url string) (*pgxpool.Pool, error) {
 func poolConfig(url string) (*pgxpool.Config, error) {
 	cfg, err := pgxpool.ParseConfig(url)
 	if err != nil {
-		// The parser's own text quotes the URL; pgx blanks the password only where it can find it.
-		return nil, redactError("database URL", err, "")
+		// The parser's own text quotes the URL, and in one that cannot be parsed nobody knows where the password is.
+		return nil, errors.New("the database URL is not understood: it should look like postgresql://user:password@host:5432/database")
 	}
 	if !strings.Contains(url, "pool_max_conns") {
 		cfg.MaxConns = maxConns

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"math/rand/v2"
 	"net/http"
 	"time"
@@ -15,6 +16,9 @@ const maxAttempts = 10
 
 // malformedAttempts bounds the attempts of a call whose answer is complete and cannot be read: it is unlikely to get better.
 const malformedAttempts = 3
+
+// troubleAttempts is after how many failures of one call the operator hears of it, once. Single ones are everyday.
+const troubleAttempts = 3
 
 // do makes a call: it waits for the breaker and the budget, sends the request, and retries what may succeed later.
 func (c *Client) do(ctx context.Context, req *request) error {
@@ -43,7 +47,11 @@ func (c *Client) do(ctx context.Context, req *request) error {
 			c.core.usage.failed()
 			return fmt.Errorf("%s: %w", req.what, giveUp(err))
 		}
-		c.log.Debug("hubspot request will be retried", "request", req.what, "error", err, "pause", pause)
+		level := slog.LevelDebug
+		if tries.failed == troubleAttempts {
+			level = slog.LevelWarn
+		}
+		c.log.Log(ctx, level, "hubspot request will be retried", "request", req.what, "attempts", sent, "error", err, "pause", pause)
 		if stopped := sleep(ctx, pause, nil); stopped != nil {
 			return fmt.Errorf("%s: %w, before a retry of: %w", req.what, stopped, err)
 		}

@@ -79,9 +79,10 @@ func (s *Simulator) Start(addr string) (url string, err error) {
 	if s.server != nil {
 		return "", errors.Join(errors.New("simulator is started already"), l.Close())
 	}
-	s.server = &http.Server{Handler: s.Handler(), MaxHeaderBytes: 1 << 20, ReadHeaderTimeout: time.Minute}
+	server := &http.Server{Handler: s.Handler(), MaxHeaderBytes: 1 << 20, ReadHeaderTimeout: time.Minute}
+	s.server = server
 	s.serving.Go(func() {
-		if err := s.server.Serve(l); err != nil && !errors.Is(err, http.ErrServerClosed) {
+		if err := server.Serve(l); err != nil && !errors.Is(err, http.ErrServerClosed) {
 			s.opts.Logger.Error("serve", "error", err)
 		}
 	})
