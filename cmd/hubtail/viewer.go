@@ -95,7 +95,11 @@ func (v *viewer) watchLoad(ctx context.Context) error {
 func (v *viewer) bars() (bars []bar, done bool) {
 	done = true
 	for _, s := range v.source.Status() {
-		bars = append(bars, bar{object: s.Object, done: s.Done, total: s.Total, rate: s.Rate, phase: string(s.Phase)})
+		b := bar{object: s.Object, done: s.Done, total: s.Total, rate: s.Rate, phase: string(s.Phase)}
+		if s.Object == "owners" && s.Phase == connector.PhaseLive { // read at once, not page by page
+			b.done, b.total = s.Counts.Created, s.Counts.Created
+		}
+		bars = append(bars, b)
 		if s.Phase != connector.PhaseLive {
 			done = false
 		}
