@@ -61,7 +61,7 @@ type demo struct {
 }
 
 func runDemo(c *cli.Context) error {
-	limitMemory(memoryEmbedded)
+	defer limitMemoryWithNATS(c.Context)()
 	d, err := newDemo(c)
 	if err != nil {
 		return err

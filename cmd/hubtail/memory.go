@@ -1,16 +1,18 @@
 package main
 
 import (
+	"context"
 	"os"
 	"runtime/debug"
+	"runtime/metrics"
+	"time"
 )
 
 // Soft limits of the heap. Pages of HubSpot and batches of rows are short-lived: without a limit Go would let several
-// times as much garbage pile up before it collects. They do not grow with the portal, except for the embedded NATS
-// server, which keeps an index of all records; see the README for large portals.
+// times as much garbage pile up before it collects.
 const (
-	memoryAlone    = 56 << 20  // source or sink
-	memoryEmbedded = 176 << 20 // with the embedded NATS server
+	memoryAlone    = 56 << 20  // source or sink: what they hold does not grow with the portal
+	memoryEmbedded = 176 << 20 // with the embedded NATS server, at least; it keeps an index of all records
 )
 
 // limitMemory sets the soft limit unless GOMEMLIMIT does.
@@ -18,4 +20,31 @@ func limitMemory(bytes int64) {
 	if os.Getenv("GOMEMLIMIT") == "" {
 		debug.SetMemoryLimit(bytes)
 	}
+}
+
+// limitMemoryWithNATS sets the soft limit of a process with the embedded server, and raises it with what is really in use:
+// a limit below that would make the garbage collector run all the time. The function it returns ends that.
+func limitMemoryWithNATS(ctx context.Context) (stop func()) {
+	limitMemory(memoryEmbedded)
+	if os.Getenv("GOMEMLIMIT") != "" {
+		return func() {}
+	}
+	ctx, cancel := context.WithCancel(ctx)
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		tick := time.NewTicker(5 * time.Second)
+		defer tick.Stop()
+		live := []metrics.Sample{{Name: "/gc/heap/live:bytes"}}
+		for {
+			select {
+			case <-tick.C:
+				metrics.Read(live)
+				limitMemory(max(memoryEmbedded, int64(live[0].Value.Uint64())*8/5))
+			case <-ctx.Done():
+				return
+			}
+		}
+	}()
+	return func() { cancel(); <-done }
 }

@@ -23,7 +23,7 @@ func natsCommand() *cli.Command {
 }
 
 func runNATS(c *cli.Context, p *parts) error {
-	limitMemory(memoryEmbedded)
+	defer limitMemoryWithNATS(c.Context)()
 	server, err := localnats.Start(localnats.Options{
 		StoreDir: filepath.Join(p.dataDir, "nats"), Listen: c.String("listen"), Logger: p.log,
 	})

@@ -20,7 +20,7 @@ func upCommand() *cli.Command {
 }
 
 func runUp(c *cli.Context, p *parts) error {
-	limitMemory(memoryEmbedded)
+	defer limitMemoryWithNATS(c.Context)()
 	if err := p.requireHubSpot(); err != nil {
 		return err
 	}
