@@ -2,7 +2,6 @@ package main
 
 import (
 	"fmt"
-	"io"
 	"os"
 	"runtime/debug"
 	"strings"
@@ -100,6 +99,3 @@ func version() string {
 	}
 	return "unknown"
 }
-
-// printf writes to the command's output; a closed pipe is the reader's business.
-func printf(w io.Writer, format string, args ...any) { _, _ = fmt.Fprintf(w, format, args...) }

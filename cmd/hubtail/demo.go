@@ -23,7 +23,9 @@ func demoCommand() *cli.Command {
 		Name:  "demo",
 		Usage: "the whole thing on this machine: a full sync, live changes, and a proof that the tables equal the source",
 		Description: "A simulated HubSpot, NATS JetStream and Postgres, all private to this run and gone after it, and the same source\n" +
-			"and sink as the commands of these names. Exit code 0 only if every row equals the source.\n\n" +
+			"and sink as the commands of these names. Exit code 0 only if every row equals the source.\n" +
+			"With a DATABASE_URL, in the environment too, it makes a database of its own on that server and drops it afterwards;\n" +
+			"where it may not, or the server is down, it says so and starts a private one. DATABASE_URL= (empty) asks for that.\n\n" +
 			"Example:\n  hubtail demo --for 1m --contacts 5000",
 		Flags: flags(
 			&cli.IntFlag{Name: "contacts", Usage: "contacts in the portal", Value: size.Contacts},
@@ -58,6 +60,8 @@ type demo struct {
 	simulator *simulator.Simulator
 	loading   time.Time // when the source started
 	progress  progress
+	own       string          // name of the run's database
+	unread    <-chan struct{} // closed when nobody reads the output any longer
 }
 
 func runDemo(c *cli.Context) error {
@@ -71,6 +75,9 @@ func runDemo(c *cli.Context) error {
 }
 
 func newDemo(c *cli.Context) (*demo, error) {
+	if err := requireSizes(c); err != nil {
+		return nil, err
+	}
 	o := options{
 		stream: "HUBSPOT", replicas: 1, schema: "hubspot", consumer: "hubtail-sink", quotaShare: 1, burstLimit: c.Int("quota"),
 		objects: splitList(defaultObjects), pollInterval: 3 * time.Second, settleTime: 12 * time.Second,
@@ -84,10 +91,12 @@ func newDemo(c *cli.Context) (*demo, error) {
 		return nil, err
 	}
 	terminal := term.IsTerminal(int(os.Stdout.Fd()))
+	out := newReadWriter(c.App.Writer)
 	d := &demo{
-		parts: p, out: c.App.Writer, terminal: terminal,
+		parts: p, out: out, unread: out.unread, terminal: terminal,
 		live: c.Duration("for"), changes: c.Float64("changes"), exit: c.Bool("exit") || !terminal,
-		progress: progress{w: c.App.Writer, terminal: terminal},
+		progress: progress{w: out, terminal: terminal, width: stdoutWidth},
+		own:      fmt.Sprintf("hubtail_demo_%d", os.Getpid()),
 	}
 	if d.live == 0 && !terminal {
 		return nil, usageError{errors.New("--for 0 lasts until Ctrl-C and needs a terminal")}
@@ -103,7 +112,31 @@ func newDemo(c *cli.Context) (*demo, error) {
 	return d, nil
 }
 
+// run runs the demo, and ends it when whoever reads the output goes away, as `| head` does.
 func (d *demo) run(ctx context.Context) error {
+	ctx, stop := context.WithCancel(ctx)
+	defer stop()
+	watched := make(chan struct{})
+	go func() {
+		defer close(watched)
+		select {
+		case <-d.unread:
+			stop()
+		case <-ctx.Done():
+		}
+	}()
+	err := d.runParts(ctx)
+	stop()
+	<-watched
+	select {
+	case <-d.unread:
+		return errors.New("nobody reads the output any longer; the demo ended before the verdict")
+	default:
+		return err
+	}
+}
+
+func (d *demo) runParts(ctx context.Context) error {
 	if err := d.startParts(ctx); err != nil {
 		return err
 	}
@@ -134,6 +167,7 @@ func (d *demo) run(ctx context.Context) error {
 
 // startParts starts the simulated HubSpot, NATS and Postgres and says where they listen.
 func (d *demo) startParts(ctx context.Context) error {
+	d.announce()
 	dir := d.dataDir
 	if dir == "" {
 		var err error
@@ -166,7 +200,6 @@ func (d *demo) startParts(ctx context.Context) error {
 	d.onClose("NATS", server.Close)
 	d.natsURL = server.URL()
 
-	printf(d.out, "hubtail demo: everything is private to this run\n")
 	postgres, address, err := d.startPostgres(ctx)
 	if err != nil {
 		return err

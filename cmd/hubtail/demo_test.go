@@ -1,10 +1,13 @@
 package main
 
 import (
+	"bufio"
 	"context"
 	"errors"
 	"fmt"
+	"net/url"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"regexp"
 	"strings"
@@ -74,6 +77,9 @@ func TestDemoEndsWithAVerdict(t *testing.T) {
 	t.Parallel()
 	server := withPassword(t, pgtest.NewDatabase(t))
 	d := startDemo(t, []string{"DATABASE_URL=" + server}, "--for", "2s", "--changes", "20")
+	if first := strings.SplitN(d.printed(`^(.*\n)`), "\n", 2)[0]; !regexp.MustCompile(`DATABASE_URL.*database of its own, hubtail_demo_\d+, and drops it`).MatchString(first) {
+		t.Errorf("the first line is %q", first)
+	}
 	d.printed(`psql '(postgres[^']*hubtail_demo_\d+[^']*)'`)
 	watchNATS(t, d.printed(`NATS +(nats://\S+)`))
 	output := d.end(exitDone)
@@ -88,6 +94,9 @@ func TestDemoEndsWithAVerdict(t *testing.T) {
 	}
 	if t.Failed() {
 		t.Log(output)
+	}
+	if strings.Contains(output, "everything is private") {
+		t.Error("it calls the user's server private")
 	}
 	if strings.Contains(output, canary) || strings.Contains(output, "\x1b[") {
 		t.Errorf("a password, or a terminal's codes, in\n%s", output)
@@ -173,4 +182,56 @@ func TestDemoKeepsItsDataWhereItIsTold(t *testing.T) {
 		}
 	}
 	startDemo(t, nil, "--data-dir", dir).end(exitUsage)
+}
+
+// TestDemoWithoutTheUsersServerStartsItsOwn has a role that may not create a database, and a server that is down.
+func TestDemoWithoutTheUsersServerStartsItsOwn(t *testing.T) {
+	t.Parallel()
+	database := pgtest.NewDatabase(t)
+	conn, err := pgx.Connect(context.Background(), database)
+	must(t, err)
+	defer conn.Close(context.Background())
+	role := fmt.Sprintf("hubtail_demo_reader_%d", os.Getpid())
+	_, err = conn.Exec(context.Background(), "create role "+role+" login password '"+canary+"'")
+	must(t, err)
+	defer func() { _, _ = conn.Exec(context.Background(), "drop role "+role) }()
+	u, err := url.Parse(database)
+	must(t, err)
+	u.User = url.UserPassword(role, canary)
+	for name, given := range map[string]string{"no right": u.String(), "down": "postgres://user:" + canary + "@127.0.0.1:1/x"} {
+		t.Run(name, func(t *testing.T) {
+			d := startDemo(t, []string{"DATABASE_URL=" + given}, "--for", "1s")
+			output := d.end(exitDone)
+			if !regexp.MustCompile(`that does not work \(.+\): it starts a private server`).MatchString(output) || strings.Contains(output, canary) {
+				t.Errorf("%s", output)
+			}
+		})
+	}
+}
+
+// TestDemoWhoseOutputIsClosedLeavesNothing is `hubtail demo | head -1`.
+func TestDemoWhoseOutputIsClosedLeavesNothing(t *testing.T) {
+	t.Parallel()
+	temp, err := os.MkdirTemp("", "hubtail-test-")
+	must(t, err)
+	must(t, os.Chmod(temp, 0o755))
+	t.Cleanup(func() { _ = os.RemoveAll(temp) })
+	s := &stack{t: t, env: []string{"TMPDIR=" + temp, "DATABASE_URL=", "HUBTAIL_LOG_LEVEL="}}
+	reader, writer, err := os.Pipe()
+	must(t, err)
+	var stderr lockedBuffer
+	cmd := exec.Command(os.Args[0], "demo", "--contacts", "300", "--for", "30s")
+	cmd.Dir, cmd.Env, cmd.Stdout, cmd.Stderr, cmd.SysProcAttr = t.TempDir(), s.environ(), writer, &stderr, dieWithParent()
+	must(t, cmd.Start())
+	must(t, writer.Close())
+	_, err = bufio.NewReader(reader).ReadString('\n')
+	must(t, err)
+	must(t, reader.Close())
+	d := &demoRun{&process{cmd: cmd, done: make(chan struct{})}, t, s, temp}
+	go func() { d.err = cmd.Wait(); close(d.done) }()
+	t.Cleanup(d.kill)
+	d.end(exitFailed)
+	if !strings.Contains(stderr.String(), "nobody reads the output") {
+		t.Errorf("%s", stderr.String())
+	}
 }

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"math"
 	"net/url"
 	"os"
 	"strings"
@@ -133,6 +134,29 @@ func readOptions(c *cli.Context) (options, error) {
 		return o, usageError{fmt.Errorf("--quota-share is %v; it must be above 0 and at most 1", o.quotaShare)}
 	}
 	return o, nil
+}
+
+// requireSizes refuses numbers of a simulated portal that make no sense.
+func requireSizes(c *cli.Context) error {
+	for _, name := range []string{"contacts", "companies", "deals", "tickets", "calls"} {
+		if n := c.Int(name); n < 0 {
+			return usageError{fmt.Errorf("--%s is %d; it must be 0 or more", name, n)}
+		}
+	}
+	for _, name := range []string{"quota", "daily-quota"} {
+		if n := c.Int(name); has(c, name) && n <= 0 {
+			return usageError{fmt.Errorf("--%s is %d; it must be above 0", name, n)}
+		}
+	}
+	for _, name := range []string{"for", "index-lag"} {
+		if d := c.Duration(name); d < 0 {
+			return usageError{fmt.Errorf("--%s is %s; it must be 0 or more", name, d)}
+		}
+	}
+	if rate := c.Float64("changes"); !(rate >= 0) || math.IsInf(rate, 0) {
+		return usageError{fmt.Errorf("--changes is %v; it must be 0 or more", rate)}
+	}
+	return nil
 }
 
 func has(c *cli.Context, name string) bool {

@@ -28,6 +28,8 @@ type usageError struct{ error }
 type unhealthyError struct{ error }
 
 func main() {
+	// A write to a closed pipe is an error then, and no sudden end: the demo has servers to stop.
+	signal.Notify(make(chan os.Signal, 1), syscall.SIGPIPE)
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	// A second signal ends the process at once: after the first, the default handling is restored.
 	context.AfterFunc(ctx, stop)

@@ -21,7 +21,8 @@ type bar struct {
 type progress struct {
 	w        io.Writer
 	terminal bool
-	lines    int // of the block on the screen
+	width    func() int // of the terminal; 0 means that lines are not cut
+	lines    int        // of the block on the screen
 	last     time.Time
 }
 
@@ -38,11 +39,12 @@ func (p *progress) show(bars []bar, notes ...string) {
 	if p.lines > 0 {
 		fmt.Fprintf(&out, "\x1b[%dA", p.lines)
 	}
+	width := p.width()
 	for _, b := range bars {
-		out.WriteString("\x1b[2K" + b.String() + "\n")
+		out.WriteString("\x1b[2K" + cut(b.String(), width) + "\n")
 	}
 	for _, note := range notes {
-		out.WriteString("\x1b[2K" + note + "\n")
+		out.WriteString("\x1b[2K" + cut(note, width) + "\n")
 	}
 	p.lines = len(bars) + len(notes)
 	_, _ = io.WriteString(p.w, out.String())

@@ -36,6 +36,9 @@ func simulatorCommand() *cli.Command {
 }
 
 func runSimulator(c *cli.Context, p *parts) error {
+	if err := requireSizes(c); err != nil {
+		return err
+	}
 	size := simulator.DemoOptions()
 	size.Seed, size.Token = c.Int64("seed"), c.String("token")
 	size.Contacts, size.Companies, size.Deals = c.Int("contacts"), c.Int("companies"), c.Int("deals")

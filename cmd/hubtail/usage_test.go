@@ -146,6 +146,14 @@ func TestWrongUsageIsExitCodeTwoAndOneLine(t *testing.T) {
 		"supabase, no password":    {"SUPABASE_URL=https://abc.supabase.co", "migrate", "SUPABASE_DB_PASSWORD"},
 		"supabase, not an address": {"SUPABASE_URL=abc SUPABASE_DB_PASSWORD=" + canary, "migrate", "SUPABASE_URL"},
 		"demo without an end":      {"", "demo --for 0", "--for"},
+		"demo, negative size":      {"", "demo --contacts -5", "--contacts -5"},
+		"demo, no quota":           {"", "demo --quota 0", "--quota"},
+		"demo, negative changes":   {"", "demo --changes -1", "--changes -1"},
+		"demo, negative time":      {"", "demo --for -1s", "--for -1s"},
+		"simulator, negative size": {"", "simulator --calls -1", "--calls -1"},
+		"simulator, no quota":      {"", "simulator --quota -1", "--quota -1"},
+		"simulator, no daily":      {"", "simulator --daily-quota 0", "--daily-quota"},
+		"simulator, changes":       {"", "simulator --changes NaN", "--changes NaN"},
 	}
 	dir := t.TempDir()
 	t.Run("token with a line break", func(t *testing.T) {

@@ -184,7 +184,11 @@ func (v *viewer) showEvents(ctx context.Context) error {
 			hidden++
 			continue
 		}
-		printf(v.out, "  %s  %-9s %-14s %-8s %s\n", time.Now().Format(time.TimeOnly), e.Object, e.ID, e.Op, describe(e))
+		line := fmt.Sprintf("  %s  %-9s %-14s %-8s %s", time.Now().Format(time.TimeOnly), e.Object, e.ID, e.Op, describe(e))
+		if v.terminal {
+			line = cut(line, stdoutWidth())
+		}
+		printf(v.out, "%s\n", line)
 	}
 	if hidden > 0 {
 		printf(v.out, "  ... and %d more\n", hidden)
