@@ -85,7 +85,6 @@ type world struct {
 type flight struct {
 	at time.Time
 	q  *pageRequest
-	a  pageIDs
 }
 
 type received struct {

@@ -53,7 +53,6 @@ type property struct {
 	fill   uint64    // records whose hash is below have a base value
 	make   generator // nil = no base values
 	plain  bool      // base values need no JSON escaping
-	epoch  bool      // datetime written as epoch ms
 }
 
 func newProperty(p Property) *property {
@@ -67,9 +66,6 @@ func newProperty(p Property) *property {
 		createdAt: firstDay, updatedAt: firstDay,
 	}
 }
-
-// numeric says whether filters and sorts compare the values as numbers.
-func (p *property) numeric() bool { return p.Type == "number" || p.temporal() }
 
 func (p *property) temporal() bool { return p.Type == "datetime" || p.Type == "date" }
 
