@@ -165,6 +165,7 @@ func (b *backfill) quota() quota {
 		q.others = max(u.Window.Used-ours, 0)
 		b.others = q.others
 	}
+	q.others += u.Window.Reserved
 	return q
 }
 

@@ -16,7 +16,7 @@ import (
 
 // prepare reads the property definitions and publishes them if they differ from those in the log.
 func (f *follower) prepare(ctx context.Context) error {
-	properties, err := f.client.Properties(ctx, f.object)
+	properties, err := f.scan.Properties(ctx, f.object)
 	if err != nil {
 		return fmt.Errorf("read property definitions: %w", err)
 	}
@@ -127,7 +127,7 @@ func (f *follower) preparePipelines(ctx context.Context) error {
 	if !hasPipelines(f.object, f.properties()) {
 		return nil
 	}
-	pipelines, err := f.client.Pipelines(ctx, f.object)
+	pipelines, err := f.scan.Pipelines(ctx, f.object)
 	switch {
 	case errors.Is(err, hubspot.ErrUnauthorized):
 		return err

@@ -16,6 +16,7 @@ type follower struct {
 	worker
 	object hubspot.Object
 	client *hubspot.Client // at the priority of incremental reads
+	scan   *hubspot.Client // at that of full reads: a few definitions at the start must not make the budget keep room for more
 
 	names atomic.Pointer[[]string] // of the properties that records are read with
 
@@ -35,7 +36,7 @@ type follower struct {
 
 func newFollower(s *Source, object hubspot.Object, log *objectLog) *follower {
 	f := &follower{
-		worker: newWorker(s, log), object: object, client: s.cfg.Client.At(hubspot.PriorityIncremental),
+		worker: newWorker(s, log), object: object, client: s.cfg.Client.At(hubspot.PriorityIncremental), scan: s.cfg.Client.At(hubspot.PriorityBackfill),
 		prepared: make(chan struct{}), loaded: make(chan error, 1),
 	}
 	log.confirm, log.asked = f.confirm, f.properties

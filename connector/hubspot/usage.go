@@ -26,6 +26,7 @@ type Usage struct {
 type Window struct {
 	Limit    int           // requests per interval that we may use
 	Used     int           // slots taken now, by us or by others
+	Reserved int           // slots beyond these that backfill leaves to higher priorities
 	Interval time.Duration // 10 s unless headers said otherwise
 }
 
@@ -96,7 +97,7 @@ func (b *budget) usage() Usage {
 	b.prune(now)
 	d := &b.daily
 	u := Usage{
-		Window:  Window{Limit: b.window.limit, Used: b.held(now), Interval: b.window.interval},
+		Window:  Window{Limit: b.window.limit, Used: b.held(now), Reserved: b.reserveHigher(PriorityBackfill, now), Interval: b.window.interval},
 		Search:  SearchUsage{Limit: b.search.effective(), Used: b.searchesHeld(now), Interval: b.search.interval, InWindow: b.learned.state.String()},
 		Daily:   Daily{Limit: d.limit, Allowed: int(float64(d.limit) * d.share), Used: d.used, Remaining: -1},
 		Waiting: len(b.waiters), InFlight: b.inFlight,
