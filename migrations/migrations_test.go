@@ -158,6 +158,41 @@ func TestOwningTheSchemaSuffices(t *testing.T) {
 	}
 }
 
+func TestSetOwnerHandsEverythingOver(t *testing.T) {
+	t.Parallel()
+	db := connect(t, pgtest.NewDatabase(t))
+	role := "Hubtail " + value[string](t, db, `select md5(random()::text)`)
+	quoted := pgx.Identifier{role}.Sanitize()
+	exec(t, db, `create role `+quoted+` nologin`)
+	t.Cleanup(func() {
+		ctx := context.WithoutCancel(t.Context())
+		_, _ = db.Exec(ctx, `drop owned by `+quoted)
+		_, _ = db.Exec(ctx, `drop role `+quoted)
+	})
+	owners := func(schema string) string {
+		return value[string](t, db, `select coalesce(string_agg(distinct owner, ' '), '') from (
+			select pg_get_userbyid(nspowner) as owner from pg_namespace where nspname = $1
+			union all select pg_get_userbyid(relowner) from pg_class where relnamespace = $1::regnamespace) as owned`, schema)
+	}
+	if err := migrations.SetOwner(t.Context(), db, "fresh", role); err != nil || owners("fresh") != role {
+		t.Errorf("a new schema is owned by %q, error %v", owners("fresh"), err)
+	}
+	if err := migrations.Apply(t.Context(), db, "hubspot"); err != nil {
+		t.Fatal(err)
+	}
+	exec(t, db, `create table hubspot.with_sequence (id bigserial)`)
+	exec(t, db, `create sequence hubspot.alone`)
+	exec(t, db, `create view hubspot.seen as select id from hubspot.with_sequence`)
+	for range 2 {
+		if err := migrations.SetOwner(t.Context(), db, "hubspot", role); err != nil || owners("hubspot") != role {
+			t.Errorf("owned by %q, error %v", owners("hubspot"), err)
+		}
+	}
+	if err := migrations.SetOwner(t.Context(), db, "hubspot", "nobody here"); err == nil || !strings.Contains(err.Error(), "nobody here") {
+		t.Errorf("error %v", err)
+	}
+}
+
 func TestFilesAreNumberedAndCommented(t *testing.T) {
 	t.Parallel()
 	all, err := migrations.All()

@@ -23,7 +23,7 @@ const (
 )
 
 // ErrOtherConsumer says that the durable consumer has settings a sink cannot work with: it is somebody else's.
-var ErrOtherConsumer = errors.New("the consumer is not a sink's")
+var ErrOtherConsumer = errors.New("the durable consumer belongs to something else")
 
 // attach finds the stream and the consumer, and makes the tables and the consumer agree on where to go on. Everything up
 // to the returned place is in the tables.
@@ -174,7 +174,7 @@ func (s *Sink) checkConsumer(info *jetstream.ConsumerInfo, want jetstream.Consum
 	}
 	other := have.Metadata[installationKey]
 	if other != "" && other != want.Metadata[installationKey] && (position > 0 || info.NumWaiting > 0) {
-		return fmt.Errorf("%w: %s feeds other tables (%s, %s); each would get only a part: %s",
+		return fmt.Errorf("%w: %s feeds the tables of another database or schema (%s, installation %s), and with both on it each would get a part of the changes: %s",
 			ErrOtherConsumer, s.cfg.Consumer, have.Description, other, advice)
 	}
 	return nil

@@ -67,7 +67,7 @@ var faults = map[string]fault{
 var errAdvice = map[string]string{
 	"3F000": "run `hubtail migrate`",
 	"42P01": "run `hubtail migrate`",
-	"42501": "the role must own the schema, see docs on roles",
+	"42501": "the role must own the schema: run `hubtail migrate --owner <role>` as an administrator",
 	"28P01": "check user and password of the database URL",
 	"28000": "check user and password of the database URL",
 	"3D000": "create the database, or correct its name in the URL",

@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"fmt"
+	"net/url"
 	"os"
 	"path/filepath"
 	"regexp"
@@ -323,4 +324,33 @@ func TestOutputOfAClosedPipeIsNoCrash(t *testing.T) {
 	if status, ok := state.Sys().(syscall.WaitStatus); ok && status.Exited() && status.ExitStatus() == 2 {
 		t.Errorf("it ended with %s", state)
 	}
+}
+
+// TestARoleWithoutRightsIsToldWhoHelps migrates as an administrator for a role that owns nothing.
+func TestARoleWithoutRightsIsToldWhoHelps(t *testing.T) {
+	t.Parallel()
+	s := newStack(t, smallPortal())
+	conn := s.connect()
+	role := fmt.Sprintf("hubtail_owner_%d", os.Getpid())
+	_, err := conn.Exec(context.Background(), "create role "+role+" login password '"+canary+"'")
+	must(t, err)
+	t.Cleanup(func() {
+		_, _ = conn.Exec(context.Background(), "drop owned by "+role+" cascade")
+		_, _ = conn.Exec(context.Background(), "drop role "+role)
+	})
+	u, err := url.Parse(s.database)
+	must(t, err)
+	u.User = url.UserPassword(role, canary)
+	env := []string{"DATABASE_URL=" + u.String()}
+	r := s.run(env, "migrate")
+	r.complaint(t, exitFailed, "hubtail migrate --owner "+role, `create schema "hubspot" authorization "`+role+`"`)
+	if strings.Count(r.stderr, "migrate schema hubspot") != 1 {
+		t.Errorf("%s", r.stderr)
+	}
+	s.run(nil, "migrate", "--owner", "nobody").complaint(t, exitFailed, "nobody", "does not exist")
+	if r := s.must(nil, "migrate", "--owner", role); !strings.Contains(r.stdout, "owned by "+role) {
+		t.Errorf("%s", r.stdout)
+	}
+	s.must(env, "sync")
+	s.requireEqual(conn, []string{"contacts"})
 }

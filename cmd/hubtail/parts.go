@@ -19,7 +19,6 @@ import (
 	"github.com/hubtail/hubtail/connector/hubspot"
 	"github.com/hubtail/hubtail/internal/jetlog"
 	"github.com/hubtail/hubtail/internal/localnats"
-	"github.com/hubtail/hubtail/migrations"
 	"github.com/hubtail/hubtail/sink"
 )
 
@@ -183,8 +182,8 @@ func (p *parts) newSink(ctx context.Context, js jetstream.JetStream) (*sink.Sink
 	if err != nil {
 		return nil, nil, err
 	}
-	if err := migrations.Apply(ctx, pool, p.schema); err != nil {
-		return nil, nil, fmt.Errorf("migrate schema %s: %w", p.schema, err)
+	if err := p.migrate(ctx, pool); err != nil {
+		return nil, nil, err
 	}
 	s, err := sink.New(ctx, sink.Config{
 		Pool:      pool,
