@@ -29,6 +29,8 @@ type options struct {
 	stream    string
 	replicas  int
 
+	natsListen string // of the embedded server; "" means in memory only
+
 	databaseURL string
 	schema      string
 	consumer    string

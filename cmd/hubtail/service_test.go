@@ -51,6 +51,7 @@ func TestUpFollowsAPortalByItself(t *testing.T) {
 	s := newStack(t, smallPortal())
 	s.env = []string{"NATS_URL=", "HUBTAIL_DATA_DIR=" + t.TempDir()}
 	conn := s.connect()
+	s.env = append(s.env, "HUBTAIL_NATS_LISTEN=0.0.0.0:0", "HUBTAIL_NATS_USER=crm", "HUBTAIL_NATS_PASSWORD="+canary, "HUBTAIL_LOG_LEVEL=info")
 	complete := func(p *process) {
 		t.Helper()
 		now := s.simulator.Now()
@@ -63,6 +64,16 @@ func TestUpFollowsAPortalByItself(t *testing.T) {
 		must(t, s.simulator.Update("contacts", id, map[string]string{"lastname": "changed"}))
 	}
 	complete(p)
+	port := s.printed(p, `server listens" url=nats://0\.0\.0\.0:(\d+)`)
+	if strings.Contains(p.output.String(), canary) {
+		t.Errorf("the password is shown:\n%s", p.output.String())
+	}
+	if r := s.must([]string{"NATS_URL=nats://crm:" + canary + "@127.0.0.1:" + port}, "status"); !strings.Contains(r.stdout, "log     stream HUBSPOT") {
+		t.Errorf("others do not see the log:\n%s", r.stdout)
+	}
+	if r := s.run([]string{"NATS_URL=nats://127.0.0.1:" + port}, "status"); r.code != exitUnhealthy || !strings.Contains(r.stdout, "! log: ") {
+		t.Errorf("anyone may read: %s", r.stdout)
+	}
 	requireGraceful(t, p)
 
 	// Started again, it goes on: nothing is read whole a second time.
@@ -129,7 +140,7 @@ func TestNATSAndSimulatorCommandsServeAndStop(t *testing.T) {
 	}
 	requireGraceful(t, hub)
 	requireGraceful(t, server)
-	for _, args := range [][]string{{"nats", "--listen", "0.0.0.0:0"}, {"nats", "--listen", "nonsense"}, {"simulator", "--listen", "nonsense"}} {
+	for _, args := range [][]string{{"nats", "--listen", "nonsense"}, {"simulator", "--listen", "nonsense"}} {
 		s.run(nil, args...).complaint(t, exitFailed, "listen")
 	}
 }

@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 
+	"github.com/nats-io/nats.go/jetstream"
 	"github.com/urfave/cli/v2"
 	"golang.org/x/sync/errgroup"
 )
@@ -11,9 +12,12 @@ func upCommand() *cli.Command {
 	return &cli.Command{
 		Name:  "up",
 		Usage: "source and sink in one process, with an embedded NATS server when no --nats-url is given",
-		Description: "For small installations: one process, one Postgres, nothing else to run.\n\n" +
+		Description: "For small installations: one process, one Postgres, nothing else to run. With --nats-listen, `hubtail status`, the\n" +
+			"nats CLI and other subscribers reach the log of the embedded server, too.\n\n" +
 			"Example:\n  HUBSPOT_ACCESS_TOKEN=... DATABASE_URL=... hubtail up --data-dir /var/lib/hubtail",
-		Flags:  flags(hubspotFlags, natsFlags, postgresFlags, consumerFlag, objectFlags, pollFlags, dataDirFlag),
+		Flags: flags(hubspotFlags, natsFlags, postgresFlags, consumerFlag, objectFlags, pollFlags, dataDirFlag,
+			&cli.StringFlag{Name: "nats-listen", Usage: "`ADDRESS` for other clients of the embedded NATS server, for example 127.0.0.1:4222", EnvVars: env("HUBTAIL_NATS_LISTEN")},
+			natsAccessFlags("nats-")),
 		Before: noArguments,
 		Action: longRunning(runUp),
 	}
@@ -27,7 +31,7 @@ func runUp(c *cli.Context, p *parts) error {
 	if err := p.requireDatabase(); err != nil {
 		return err
 	}
-	_, js, err := p.connectNATS(c.Context, true)
+	js, err := p.upNATS(c)
 	if err != nil {
 		return err
 	}
@@ -47,4 +51,27 @@ func runUp(c *cli.Context, p *parts) error {
 		group.Go(func() error { return s.Run(ctx) })
 		return group.Wait()
 	})
+}
+
+// upNATS connects to --nats-url, or to a server of our own, which listens for others too if asked to.
+func (p *parts) upNATS(c *cli.Context) (jetstream.JetStream, error) {
+	p.natsListen = c.String("nats-listen")
+	if p.natsURL != "" || p.natsListen == "" {
+		if p.natsListen != "" {
+			p.log.Warn("there is a NATS server already, so none of ours listens", "nats_listen", p.natsListen)
+		}
+		_, js, err := p.connectNATS(c.Context, true)
+		return js, err
+	}
+	server, err := p.startNATS(c, "nats-")
+	if err != nil {
+		return nil, err
+	}
+	nc, err := server.Connect()
+	if err != nil {
+		return nil, err
+	}
+	p.onClose("NATS connection", func() error { nc.Close(); return nil })
+	p.log.Info("the embedded NATS server listens", "url", server.URL())
+	return jetstream.New(nc)
 }

@@ -30,6 +30,9 @@ const (
 	lockName = "hubtail.lock"
 )
 
+// ErrOpen is returned by Start for a listener beyond loopback that would let in everyone.
+var ErrOpen = errors.New("everyone who reaches it could read the CRM")
+
 // ErrInUse is returned by Start when another server has the store directory.
 var ErrInUse = errors.New("store directory is in use")
 
@@ -175,8 +178,7 @@ func serverOptions(opts Options) (*server.Options, error) {
 	}
 	open := opts.User == "" && opts.Token == ""
 	if open && !opts.Insecure && !isLoopback(host) {
-		return nil, fmt.Errorf("refuse to listen on %s without credentials: everyone who reaches it could read the CRM "+
-			"(set a user and password or a token, listen on 127.0.0.1, or allow it explicitly)", opts.Listen)
+		return nil, fmt.Errorf("refuse to listen on %s without credentials: %w", opts.Listen, ErrOpen)
 	}
 	so.DontListen, so.Host, so.Port = false, host, port
 	return so, nil
