@@ -40,6 +40,8 @@ type status struct {
 	Quota    *schemas.Quota `json:"quota,omitempty"`
 	Objects  []objectStatus `json:"objects"`
 	Problems []string       `json:"problems"`
+
+	lacksLog, lacksTables bool // they were not configured
 }
 
 // objectStatus joins what the log and the tables know of one object type.
@@ -50,13 +52,15 @@ type objectStatus struct {
 	CompleteThrough time.Time `json:"complete_through,omitzero"`
 	TablesThrough   time.Time `json:"tables_through,omitzero"`
 	// BackfillDone and BackfillTotal count the records of a full read under way.
-	BackfillDone  int64   `json:"backfill_done,omitempty"`
-	BackfillTotal int64   `json:"backfill_total,omitempty"`
-	Rows          int64   `json:"rows"`
-	DeadLetters   int64   `json:"dead_letters"`
-	LastRun       *runRow `json:"last_run,omitempty"`
-	state         string
-	at            time.Time // when the source last said how far it is
+	BackfillDone  int64 `json:"backfill_done,omitempty"`
+	BackfillTotal int64 `json:"backfill_total,omitempty"`
+	// Rows and DeadLetters are of the tables; nil if these were not asked.
+	Rows        *int64  `json:"rows,omitempty"`
+	DeadLetters *int64  `json:"dead_letters,omitempty"`
+	LastRun     *runRow `json:"last_run,omitempty"`
+
+	state string
+	at    time.Time // when the source last said how far it is
 }
 
 // runRow is the last finished run of an object type.
@@ -107,6 +111,12 @@ func (p *parts) readStatus(ctx context.Context, stale time.Duration) *status {
 	if p.databaseURL != "" {
 		if err := p.readTables(ctx, s); err != nil {
 			s.problem("tables: %v", err)
+		}
+	}
+	s.lacksLog, s.lacksTables = p.natsURL == "", p.databaseURL == ""
+	for i := range s.Objects {
+		if o := &s.Objects[i]; s.Log == nil {
+			o.CompleteThrough = o.TablesThrough // the log is at least as far
 		}
 	}
 	s.judge(stale)
@@ -160,7 +170,8 @@ func (s *status) judge(stale time.Duration) {
 	letters := int64(0) // of object types
 	for i := range s.Objects {
 		o := &s.Objects[i]
-		letters += o.DeadLetters
+		dead := orZero(o.DeadLetters)
+		letters += dead
 		behind := s.At.Sub(o.through(s.Tables != nil))
 		switch {
 		case o.BackfillTotal > 0 || o.BackfillDone > 0:
@@ -178,8 +189,8 @@ func (s *status) judge(stale time.Duration) {
 		if o.LastRun != nil && o.LastRun.Status == "failed" {
 			s.problem("the last run of %s failed: %s", o.Object, o.LastRun.Error)
 		}
-		if o.DeadLetters > 0 {
-			s.problem("%s has %d dead letters: select * from dead_letters where object = '%s'", o.Object, o.DeadLetters, o.Object)
+		if dead > 0 {
+			s.problem("%s has %d dead letters: select * from dead_letters where object = '%s'", o.Object, dead, o.Object)
 		}
 	}
 	if s.Tables != nil && s.Tables.DeadLetters > letters {
@@ -206,6 +217,12 @@ func (s *status) print(w io.Writer) {
 	if s.Log != nil {
 		printf(w, "log     stream %s: %s messages, %s, last at %s\n", s.Log.Stream, thousands(int64(s.Log.Messages)), bytesText(s.Log.Bytes), ago(s.At, s.Log.LastTime))
 	}
+	if s.lacksLog {
+		printf(w, "log     not asked: there is no NATS_URL (of `hubtail up`: --nats-listen and the URL it logs)\n")
+	}
+	if s.lacksTables {
+		printf(w, "tables  not asked: there is no DATABASE_URL\n")
+	}
 	if s.Tables != nil {
 		printf(w, "tables  schema %s: applied through %d", s.Tables.Schema, s.Tables.Position)
 		if s.Log != nil {
@@ -221,7 +238,7 @@ func (s *status) print(w io.Writer) {
 		printf(w, "\n")
 	}
 	table := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
-	printf(table, "\nOBJECT\tSTATE\tROWS\tCOMPLETE THROUGH\tIN TABLES\tLAST RUN\tDEAD LETTERS\n")
+	printf(table, "\nOBJECT\tSTATE\tROWS\tCOMPLETE THROUGH\tTABLES THROUGH\tLAST RUN\tDEAD LETTERS\n")
 	for _, o := range s.Objects {
 		run, state := "-", o.state
 		if o.LastRun != nil {
@@ -230,12 +247,26 @@ func (s *status) print(w io.Writer) {
 		if o.BackfillTotal > 0 {
 			state += fmt.Sprintf(" %d%%", 100*o.BackfillDone/o.BackfillTotal)
 		}
-		printf(table, "%s\t%s\t%s\t%s\t%s\t%s\t%d\n", o.Object, state, thousands(o.Rows), ago(s.At, o.CompleteThrough), ago(s.At, o.TablesThrough), run, o.DeadLetters)
+		printf(table, "%s\t%s\t%s\t%s\t%s\t%s\t%s\n", o.Object, state, orDash(o.Rows), ago(s.At, o.CompleteThrough), ago(s.At, o.TablesThrough), run, orDash(o.DeadLetters))
 	}
 	_ = table.Flush()
 	if len(s.Problems) > 0 {
 		printf(w, "\n! %s\n", strings.Join(s.Problems, "\n! "))
 	}
+}
+
+func orZero(n *int64) int64 {
+	if n == nil {
+		return 0
+	}
+	return *n
+}
+
+func orDash(n *int64) string {
+	if n == nil {
+		return "-"
+	}
+	return thousands(*n)
 }
 
 // ago writes how long before now something was.

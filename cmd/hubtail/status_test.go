@@ -42,6 +42,9 @@ func TestStatusOfAHealthyPortal(t *testing.T) {
 			if strings.Contains(r.stdout, "log     stream HUBSPOT: ") != test.log || strings.Contains(r.stdout, "tables  schema hubspot: ") != test.tables {
 				t.Errorf("not what was asked for:\n%s", r.stdout)
 			}
+			if strings.Contains(r.stdout, "log     not asked: there is no NATS_URL") == test.log || strings.Contains(r.stdout, "tables  not asked: there is no DATABASE_URL") == test.tables {
+				t.Errorf("it does not say what it did not ask:\n%s", r.stdout)
+			}
 			for object, rows := range map[string]string{"contacts": "130", "companies": "20", "deals": "15", "tickets": "10", "calls": "30", "owners": "5"} {
 				line := statusLine(t, r, object)
 				if !strings.Contains(line, "live") || test.tables && !strings.Contains(line, " "+rows+" ") || !strings.Contains(line, "success") {
@@ -79,8 +82,8 @@ func requireStatusJSON(t *testing.T, r result, log, tables bool) {
 			Object          string
 			CompleteThrough time.Time `json:"complete_through"`
 			TablesThrough   time.Time `json:"tables_through"`
-			Rows            int64
-			DeadLetters     int64                          `json:"dead_letters"`
+			Rows            *int64
+			DeadLetters     *int64                         `json:"dead_letters"`
 			LastRun         *struct{ Type, Status string } `json:"last_run"`
 		}
 		Problems []string
@@ -98,8 +101,8 @@ func requireStatusJSON(t *testing.T, r result, log, tables bool) {
 		t.Errorf("tables %+v", s.Tables)
 	}
 	for _, o := range s.Objects {
-		if log && s.At.Sub(o.CompleteThrough) > 5*time.Minute || tables && (s.At.Sub(o.TablesThrough) > 5*time.Minute || o.Rows == 0) ||
-			o.LastRun == nil || o.LastRun.Status != "success" || o.DeadLetters != 0 || !slices.Contains(portalObjects, o.Object) {
+		if s.At.Sub(o.CompleteThrough) > 5*time.Minute || tables && (s.At.Sub(o.TablesThrough) > 5*time.Minute || o.Rows == nil || *o.Rows == 0 || o.DeadLetters == nil || *o.DeadLetters != 0) ||
+			!tables && (o.Rows != nil || o.DeadLetters != nil) || o.LastRun == nil || o.LastRun.Status != "success" || !slices.Contains(portalObjects, o.Object) {
 			t.Errorf("%+v", o)
 		}
 	}
@@ -125,6 +128,10 @@ func TestStatusSaysWhatNeedsAttention(t *testing.T) {
 	s.must(nil, "sync", "--objects", "contacts,deals")
 	unhealthy(nil, []string{"--stale", "1ns"}, "contacts is complete through", "deals is complete through")
 	unhealthy([]string{"DATABASE_URL=postgres://u@127.0.0.1:1/x"}, nil, "tables: .*127.0.0.1:1")
+	down := s.run([]string{"DATABASE_URL=postgres://u@127.0.0.1:1/x"}, "status")
+	if line := statusLine(t, down, "contacts"); !regexp.MustCompile(`^contacts +live +- .* ago +- .* -$`).MatchString(line) {
+		t.Errorf("rows nobody counted: %s", line)
+	}
 
 	s.simulator.DenyScope("crm.objects.deals.read", true)
 	s.run(nil, "sync", "--objects", "contacts,deals")

@@ -51,7 +51,8 @@ func (p *parts) readTables(ctx context.Context, s *status) error {
 		if o.at.IsZero() && at != nil {
 			o.at = *at
 		}
-		o.TablesThrough, o.DeadLetters = through, dead
+		letters := dead
+		o.TablesThrough, o.DeadLetters = through, &letters
 		if through.Year() <= 1 {
 			o.TablesThrough = time.Time{}
 		}
@@ -67,10 +68,10 @@ func (p *parts) readTables(ctx context.Context, s *status) error {
 	return p.countRows(ctx, pool, s, tables)
 }
 
-// readRuns fills in the last run of object types whose log was not asked.
+// readRuns fills in the last run of object types whose log was not asked: the newest in the log, as there.
 func (p *parts) readRuns(ctx context.Context, pool *pgxpool.Pool, s *status) error {
 	rows, err := pool.Query(ctx, `select distinct on (object_type) object_type, sync_type, status, coalesce(sync_completed_at, sync_started_at), coalesce(error_message, '')
-		from `+p.table("sync_logs")+` order by object_type, sync_started_at desc, _seq desc`)
+		from `+p.table("sync_logs")+` order by object_type, _seq desc`)
 	if err != nil {
 		return err
 	}
@@ -88,9 +89,11 @@ func (p *parts) readRuns(ctx context.Context, pool *pgxpool.Pool, s *status) err
 
 func (p *parts) countRows(ctx context.Context, pool *pgxpool.Pool, s *status, tables map[string]string) error {
 	for object, table := range tables {
-		if err := pool.QueryRow(ctx, "select count(*) from "+p.table(table)).Scan(&s.object(object).Rows); err != nil {
+		var rows int64
+		if err := pool.QueryRow(ctx, "select count(*) from "+p.table(table)).Scan(&rows); err != nil {
 			return err
 		}
+		s.object(object).Rows = &rows
 	}
 	return nil
 }
