@@ -148,7 +148,7 @@ func (l *objectLog) judge(ctx context.Context, d *draft) error {
 	if err != nil {
 		return fmt.Errorf("read %d doubtful records again: %w", len(doubts), err)
 	}
-	l.logger.Debug("doubtful records read again", "object", l.object.Name, "records", len(doubts), "found", len(records))
+	l.logger.Debug("doubtful records read again", "records", len(doubts), "found", len(records))
 	if healed := resolveDoubts(doubts, records, l.subjectOf); len(healed) > 0 {
 		if err := l.lookup(ctx, healed, false); err != nil {
 			return err
@@ -232,7 +232,7 @@ func (l *objectLog) send(ctx context.Context, d *draft, msgs []*nats.Msg, final 
 		case failed:
 			return 0, err
 		case unknown:
-			l.logger.Warn("batch not acknowledged, looking whether it is in the log", "object", l.object.Name, "messages", len(msgs), "err", err)
+			l.logger.Warn("batch not acknowledged, looking whether it is in the log", "messages", len(msgs), "err", err)
 		}
 		if outcome != refused {
 			if err := pause(ctx, wait, 4*wait); err != nil {

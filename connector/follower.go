@@ -69,9 +69,10 @@ func (f *follower) follow(ctx context.Context) error {
 	err := f.keep(ctx, func(ctx context.Context) error {
 		// Nobody waits for us any longer once the first try failed.
 		defer f.prepareOnce.Do(func() { close(f.prepared) })
-		return f.work(ctx)
+		err := f.work(ctx)
+		f.flush(ctx) // before the failed run: whoever looks at the newest run must see that one
+		return err
 	})
-	f.flush(ctx)
 	return err
 }
 
@@ -141,12 +142,17 @@ func (f *follower) followChanges(ctx context.Context) error {
 			}
 			redefine.Reset(jitter(f.source.cfg.DefinitionsInterval))
 		case <-poll.C:
+			now := f.client.Now()
 			news, err := f.poll(ctx)
 			if err != nil {
 				return err
 			}
 			interval = f.interval(interval, news)
 			poll.Reset(jitter(interval))
+			if f.failure != "" && !f.loading.Load() {
+				f.recovered(ctx, now, f.summary.counts)
+				f.summary = runSummary{}
+			}
 			f.summarise(ctx)
 		case <-ctx.Done():
 			return ctx.Err()
@@ -209,9 +215,10 @@ func (f *follower) summarise(ctx context.Context) {
 	}
 }
 
-// flush records the last summary after ctx ended, within publishTimeout.
+// flush records the last summary, after ctx ended too, within publishTimeout. After a failed run it waits for the recovery:
+// a success would hide that.
 func (f *follower) flush(ctx context.Context) {
-	if newsOf(f.summary.counts) > 0 {
+	if newsOf(f.summary.counts) > 0 && f.failure == "" {
 		f.endRun(context.WithoutCancel(ctx), "incremental", f.summary.from, f.summary.counts, nil)
 		f.summary = runSummary{}
 	}

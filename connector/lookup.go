@@ -22,6 +22,8 @@ const (
 	lookupSize = 256
 	// lookupTimeout bounds one attempt to read from the log.
 	lookupTimeout = 5 * time.Second
+	// warnEvery is the time between two warnings that the log does not answer.
+	warnEvery = 30 * time.Second
 )
 
 // lookup sets the last event of every entry. It may be answered by a replica that lags: the guards notice. The leader
@@ -195,6 +197,7 @@ func (p permanent) Unwrap() error { return p.error }
 
 // persist repeats a read of the log until it is answered, gets a permanent error, or ctx ends.
 func (l *objectLog) persist(ctx context.Context, what string, read func(context.Context) error) error {
+	var warned time.Time
 	for wait := 100 * time.Millisecond; ; wait = min(2*wait, 5*time.Second) {
 		err := func() error {
 			ctx, cancel := context.WithTimeout(ctx, lookupTimeout)
@@ -203,6 +206,9 @@ func (l *objectLog) persist(ctx context.Context, what string, read func(context.
 		}()
 		var perm permanent
 		switch {
+		case err == nil && !warned.IsZero():
+			l.logger.Info("log answers again", "doing", what)
+			return nil
 		case err == nil:
 			return nil
 		case ctx.Err() != nil:
@@ -210,7 +216,10 @@ func (l *objectLog) persist(ctx context.Context, what string, read func(context.
 		case errors.As(err, &perm), errors.Is(err, nats.ErrConnectionClosed):
 			return fmt.Errorf("%s: %w", what, err)
 		}
-		l.logger.Warn("log does not answer", "object", l.object.Name, "doing", what, "err", err)
+		if time.Since(warned) >= warnEvery {
+			l.logger.Warn("log does not answer, trying on", "doing", what, "err", err)
+			warned = time.Now()
+		}
 		if err := pause(ctx, wait/2, wait); err != nil {
 			return err
 		}

@@ -2,6 +2,7 @@ package connector
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -49,13 +50,16 @@ func isNamed(o hubspot.Object, name string) bool {
 	return name == o.Name || name == o.Singular || name != "" && (name == o.TypeID || name == o.FullyQualifiedName)
 }
 
+// ErrUnknownObject says that no object type has a name that the configuration asks for.
+var ErrUnknownObject = errors.New("unknown object")
+
 func unknownObject(name string, custom []hubspot.Object) error {
 	var known []string
 	for _, o := range append(hubspot.Objects(), custom...) {
 		known = append(known, o.Name)
 	}
 	known = append(known, ownersObject)
-	return fmt.Errorf("unknown object %q: neither a standard type nor a custom one of this portal; there are %s", name, strings.Join(known, ", "))
+	return fmt.Errorf("%w %q: neither a standard type nor a custom one of this portal; there are %s", ErrUnknownObject, name, strings.Join(known, ", "))
 }
 
 // hasPipelines reports whether records of the type move through pipelines. Custom ones do if they have the property.

@@ -45,7 +45,9 @@ func (r *roster) follow(ctx context.Context) error {
 			if err != nil {
 				return err
 			}
-			if newsOf(counts) > 0 && !first {
+			if r.failure != "" {
+				r.recovered(ctx, from, counts)
+			} else if newsOf(counts) > 0 && !first {
 				r.endRun(ctx, "incremental", from, counts, nil)
 			}
 			r.status.live(false)

@@ -110,7 +110,7 @@ func (f *follower) pass(ctx context.Context, filter hubspot.Filter, complete fun
 	for {
 		found, err := f.client.Search(ctx, walk.request(f.object, filter, names))
 		if err != nil {
-			return stats, fmt.Errorf("search %s: %w", f.object.Name, err)
+			return stats, err
 		}
 		stats.requests++
 		if err := walk.step(found); err != nil {
@@ -151,7 +151,7 @@ func (f *follower) peek(ctx context.Context, filter hubspot.Filter, names []stri
 		Object: f.object, Filters: []hubspot.Filter{filter}, SortBy: f.object.ModifiedProperty, Descending: true, Properties: names,
 	})
 	if err != nil {
-		return fmt.Errorf("search newest %s: %w", f.object.Name, err)
+		return fmt.Errorf("look at the newest: %w", err)
 	}
 	stats.requests++
 	return f.append(ctx, found, names, nil, stats)

@@ -233,3 +233,31 @@ func TestOwnersIncludeDeactivatedOnesAndChange(t *testing.T) {
 	equal(t, "archived", b.states("owners")[o.ID].Archived, o.Archived)
 	equal(t, "runs", len(b.runs("owners")), 3)
 }
+
+// TestAFailedRunIsTheNewestUntilItGoesWellAgain has changes to tell when a type fails: their success must not hide that.
+func TestAFailedRunIsTheNewestUntilItGoesWellAgain(t *testing.T) {
+	t.Parallel()
+	b := setupSource(t, simulator.Options{Contacts: 50, IndexLag: simulator.Lag{Off: true}},
+		Config{Objects: []string{"contacts"}, PollInterval: 50 * time.Millisecond, Settle: 200 * time.Millisecond})
+	b.sync()
+	before := len(b.runs("contacts"))
+	stop := b.run(b.source)
+	eventually(t, "polls", 20*time.Second, func() bool { return b.source.Status()[0].Phase == PhaseLive })
+	must(t, b.sim.Update("contacts", b.sim.IDs("contacts", 0, 1, 1)[0], map[string]string{"city": "Nowhere"}))
+	eventually(t, "the change", 20*time.Second, func() bool { return b.source.Status()[0].Counts.Updated > 0 })
+	b.sim.Inject(simulator.Fault{Kind: simulator.FaultStatus, Status: 400, Endpoint: "search"})
+	statuses := func() (all []string) {
+		for _, r := range b.runs("contacts")[before:] {
+			all = append(all, r.Status)
+		}
+		return all
+	}
+	eventually(t, "a failed run", 20*time.Second, func() bool { return slices.Contains(statuses(), "failed") })
+	failed := b.sim.Stats().ByStatus[400]
+	eventually(t, "another try", 20*time.Second, func() bool { return b.sim.Stats().ByStatus[400] > failed })
+	equal(t, "runs", strings.Join(statuses(), " "), "success failed")
+	b.sim.ClearFaults()
+	eventually(t, "a run that went well", 20*time.Second, func() bool { return strings.Join(statuses(), " ") == "success failed success" })
+	must(t, stop())
+	equal(t, "runs", strings.Join(statuses(), " "), "success failed success")
+}

@@ -18,6 +18,8 @@ type worker struct {
 	log    *objectLog
 	logger *slog.Logger
 	status *objectStatus
+
+	failure string // why the last failed run failed, "" since it went well again; for the goroutine that works
 }
 
 func newWorker(s *Source, log *objectLog) worker {
@@ -66,10 +68,27 @@ func (w *worker) keep(ctx context.Context, work func(context.Context) error) err
 
 // failed reports an error once, not at every try: in the status, the program's log, and as a failed run.
 func (w *worker) failed(ctx context.Context, phase Phase, err error) {
-	if w.status.fail(phase, err) {
+	w.status.fail(phase, err)
+	if cause := causeOf(err); w.failure != cause {
+		w.failure = cause
 		w.logger.Error("object type cannot be read, the others go on", "err", err)
 		w.endRun(ctx, "incremental", w.log.now(), schemas.Counts{}, err)
 	}
+}
+
+// causeOf tells failures apart; every answer of HubSpot has an id of its own in its text.
+func causeOf(err error) string {
+	if answer := (*hubspot.Error)(nil); errors.As(err, &answer) {
+		return fmt.Sprint(answer.Status, answer.Category, answer.SubCategory, answer.Scopes)
+	}
+	return err.Error()
+}
+
+// recovered ends a time of failures: in the program's log, and as a run, so that the newest run is not a failed one.
+func (w *worker) recovered(ctx context.Context, from time.Time, counts schemas.Counts) {
+	w.failure = ""
+	w.logger.Info("object type can be read again")
+	w.endRun(ctx, "incremental", from, counts, nil)
 }
 
 // endRun puts the record of a sync run into the log. That it could not is no reason to stop.

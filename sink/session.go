@@ -119,6 +119,9 @@ func (s *Sink) persist(ctx, working context.Context, w *work, do func() error) e
 		err := do()
 		if err == nil {
 			s.stats.setError(nil)
+			if attempt > 0 {
+				s.cfg.Logger.InfoContext(ctx, "postgres takes batches again", "attempts", attempt+1)
+			}
 			return nil
 		}
 		if f := classify(err); f != faultRetry && f != faultConnect && f != faultWait {

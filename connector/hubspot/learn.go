@@ -81,7 +81,7 @@ func (b *budget) compare(s *slot, counted int) {
 		b.learned.evidence++
 		if b.learned.state != searchOutside && b.learned.evidence >= 5<<min(b.learned.refusals, 10) {
 			b.learned.state = searchOutside
-			b.log.Info("hubspot does not count searches in the burst quota")
+			b.log.Debug("hubspot does not count searches in the burst quota")
 		}
 	}
 }
