@@ -256,7 +256,7 @@ func (s *Source) named(objects []string) ([]*follower, error) {
 		}
 		i := slices.IndexFunc(s.followers, func(f *follower) bool { return isNamed(f.object, name) })
 		if i < 0 {
-			return nil, fmt.Errorf("object %q is not among those configured: %v", name, s.cfg.Objects)
+			return nil, fmt.Errorf("%w %q: it is not among those configured: %v", ErrUnknownObject, name, s.cfg.Objects)
 		}
 		if !slices.Contains(chosen, s.followers[i]) {
 			chosen = append(chosen, s.followers[i])

@@ -3,6 +3,7 @@ package main
 import (
 	"fmt"
 	"os"
+	"regexp"
 	"runtime/debug"
 	"strings"
 
@@ -15,8 +16,10 @@ func newApp() *cli.App {
 		Usage: "tail -f for HubSpot: CRM changes onto NATS JetStream and into Postgres tables",
 		Description: "hubtail demo            see everything work, on real parts, in a minute\n" +
 			"hubtail up              source and sink in one process\n" +
-			"hubtail source | sink   the two long-running processes on their own\n\n" +
-			"Every flag can be set in the environment (or a .env file) under the name in brackets.\n" +
+			"hubtail source | sink   the two long-running processes on their own\n" +
+			"hubtail help COMMAND    flags and examples of a command; also hubtail COMMAND --help\n\n" +
+			"Every flag can be set in the environment, or in a file of settings (.env here, or --env-file before the command),\n" +
+			"under the name in brackets.\n" +
 			"Exit codes: 0 done, 1 failed, 2 wrong usage, 3 unhealthy.",
 		Version:         version(),
 		HideHelpCommand: true,
@@ -33,6 +36,8 @@ func newApp() *cli.App {
 			}
 			return cli.ShowAppHelp(c)
 		},
+		Flags:    []cli.Flag{envFileFlag},
+		Before:   prepareEnvironment,
 		Commands: commands(),
 	}
 }
@@ -59,12 +64,22 @@ func commands() []*cli.Command {
 	return list
 }
 
+// bareNumber is in the complaint about a time that has no unit; for other flags a number is no mistake.
+var bareNumber = regexp.MustCompile(`"(\d+)" (?:for flag|as duration)`)
+
 func onUsageError(c *cli.Context, err error, _ bool) error {
 	name := "hubtail"
 	if c.Command != nil && c.Command.Name != "" && c.Command.Name != name {
 		name += " " + c.Command.Name
 	}
-	return usageError{fmt.Errorf("%w; see %s --help", err, name)}
+	advice := ""
+	if n := bareNumber.FindStringSubmatch(err.Error()); n != nil {
+		advice = fmt.Sprintf(" (a time has a unit: write %ss, or %sm for minutes)", n[1], n[1])
+	}
+	if strings.HasSuffix(err.Error(), "-env-file") {
+		advice = " (--env-file goes before the command)"
+	}
+	return usageError{fmt.Errorf("%w%s; see %s --help", err, advice, name)}
 }
 
 // noArguments refuses arguments on commands that take none.

@@ -2,6 +2,9 @@ package main
 
 import (
 	"context"
+	"errors"
+	"fmt"
+	"strings"
 
 	"github.com/urfave/cli/v2"
 
@@ -16,13 +19,21 @@ func backfillCommand() *cli.Command {
 		Description: "Records that are unchanged since their last event cost no event. An interrupted full read is resumed.\n\n" +
 			"Examples:\n  hubtail backfill                      every object type of --objects\n" +
 			"  hubtail backfill contacts p_pets      these two",
-		Flags:  flags(hubspotFlags, natsFlags, postgresFlags, consumerFlag, objectFlags, pollFlags, dataDirFlag),
+		Flags:  flags(hubspotFlags, natsFlags, replicasFlag, postgresFlags, consumerFlag, objectFlags, settleFlag, dataDirFlag),
 		Action: runBackfill,
 	}
 }
 
 func runBackfill(c *cli.Context) error {
-	objects := c.Args().Slice()
+	for _, arg := range c.Args().Slice() {
+		if strings.HasPrefix(arg, "-") {
+			return usageError{fmt.Errorf("%s comes after an argument: flags go before arguments", arg)}
+		}
+		if len(splitList(arg)) == 0 {
+			return usageError{errors.New("an object type has no name: name one, or none for all of --objects")}
+		}
+	}
+	objects := splitList(joinList(c.Args().Slice()))
 	if len(objects) > 0 {
 		// The source must know the objects it is asked for.
 		if err := c.Set("objects", joinList(objects)); err != nil {

@@ -3,14 +3,12 @@ package main
 import (
 	"errors"
 	"fmt"
-	"io/fs"
 	"math"
 	"net/url"
 	"os"
 	"strings"
 	"time"
 
-	"github.com/joho/godotenv"
 	"github.com/urfave/cli/v2"
 )
 
@@ -61,8 +59,8 @@ var (
 		&cli.StringFlag{Name: "nats-url", Usage: "NATS server `URL`, comma-separated for a cluster", EnvVars: env("HUBTAIL_NATS_URL", "NATS_URL")},
 		&cli.StringFlag{Name: "nats-creds", Usage: "NATS credentials `FILE`", EnvVars: env("HUBTAIL_NATS_CREDS", "NATS_CREDS")},
 		&cli.StringFlag{Name: "stream", Usage: "JetStream stream that holds the log", Value: "HUBSPOT", EnvVars: env("HUBTAIL_STREAM")},
-		&cli.IntFlag{Name: "replicas", Usage: "copies of the stream when it is created; 3 on a cluster", Value: 1, EnvVars: env("HUBTAIL_REPLICAS")},
 	}
+	replicasFlag  = &cli.IntFlag{Name: "replicas", Usage: "copies of the stream when it is created; 3 on a cluster", Value: 1, EnvVars: env("HUBTAIL_REPLICAS")}
 	postgresFlags = []cli.Flag{
 		&cli.StringFlag{Name: "database-url", Usage: "Postgres `URL` (or SUPABASE_URL and SUPABASE_DB_PASSWORD)", EnvVars: env("HUBTAIL_DATABASE_URL", "DATABASE_URL")},
 		&cli.StringFlag{Name: "schema", Usage: "schema of the tables", Value: "hubspot", EnvVars: env("HUBTAIL_SCHEMA")},
@@ -73,10 +71,8 @@ var (
 		portalFlag,
 		&cli.StringFlag{Name: "objects", Usage: "object types, comma-separated: names, type ids, p_<name> for custom ones", Value: defaultObjects, EnvVars: env("HUBTAIL_OBJECTS")},
 	}
-	pollFlags = []cli.Flag{
-		&cli.DurationFlag{Name: "poll-interval", Usage: "time between polls of a quiet object type; busy ones are polled more often", Value: 12 * time.Second, EnvVars: env("HUBTAIL_POLL_INTERVAL")},
-		&cli.DurationFlag{Name: "settle-time", Usage: "how long HubSpot's search index may lag; the watermark trails by it", Value: time.Minute, EnvVars: env("HUBTAIL_SETTLE_TIME")},
-	}
+	pollFlag    = &cli.DurationFlag{Name: "poll-interval", Usage: "time between polls of a quiet object type; busy ones are polled more often", Value: 12 * time.Second, EnvVars: env("HUBTAIL_POLL_INTERVAL")}
+	settleFlag  = &cli.DurationFlag{Name: "settle-time", Usage: "how long HubSpot's search index may lag; the watermark trails by it", Value: time.Minute, EnvVars: env("HUBTAIL_SETTLE_TIME")}
 	dataDirFlag = &cli.StringFlag{Name: "data-dir", Usage: "directory of the embedded parts", Value: "hubtail-data", EnvVars: env("HUBTAIL_DATA_DIR")}
 	logFlags    = []cli.Flag{
 		&cli.StringFlag{Name: "log-level", Usage: "debug, info, warn or error", Value: "info", EnvVars: env("HUBTAIL_LOG_LEVEL")},
@@ -207,10 +203,17 @@ func (o options) requireNATS() error {
 }
 
 func (o options) requireDatabase() error {
-	if o.databaseURL == "" {
-		return usageError{errors.New("no database: set DATABASE_URL, or SUPABASE_URL and SUPABASE_DB_PASSWORD")}
+	if o.databaseURL != "" {
+		return nil
 	}
-	return nil
+	project, password := os.Getenv("SUPABASE_URL") != "", os.Getenv("SUPABASE_DB_PASSWORD") != ""
+	switch {
+	case project && !password:
+		return usageError{errors.New("no database: SUPABASE_URL is set, but SUPABASE_DB_PASSWORD is missing")}
+	case password && !project:
+		return usageError{errors.New("no database: SUPABASE_DB_PASSWORD is set, but SUPABASE_URL is missing")}
+	}
+	return usageError{errors.New("no database: set DATABASE_URL, or SUPABASE_URL and SUPABASE_DB_PASSWORD")}
 }
 
 // supabaseURL returns the direct connection of a Supabase project, "" if none is named.
@@ -229,36 +232,4 @@ func supabaseURL(project, password string) (string, error) {
 		Path:     "/postgres",
 		RawQuery: "sslmode=require",
 	}).String(), nil
-}
-
-// loadDotEnv reads a .env file if there is one; the real environment wins over it.
-func loadDotEnv(path string) error {
-	err := godotenv.Load(path)
-	if err == nil || errors.Is(err, fs.ErrNotExist) {
-		return nil
-	}
-	var unreadable *fs.PathError
-	if errors.As(err, &unreadable) {
-		return usageError{err}
-	}
-	// The parser's message can quote the line, which may hold a secret.
-	return usageError{fmt.Errorf("read %s: not a list of NAME=value lines", path)}
-}
-
-// unsetEmpty makes a variable that is set to nothing, as compose files and CI settings do, count as not set: its flag has
-// its default, and the next name in its list counts.
-func unsetEmpty(commands []*cli.Command) {
-	for _, c := range commands {
-		for _, f := range c.Flags {
-			documented, ok := f.(cli.DocGenerationFlag)
-			if !ok {
-				continue
-			}
-			for _, name := range documented.GetEnvVars() {
-				if os.Getenv(name) == "" {
-					_ = os.Unsetenv(name)
-				}
-			}
-		}
-	}
 }

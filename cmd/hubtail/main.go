@@ -40,13 +40,7 @@ func main() {
 
 // run executes one command line and reports its error on standard error.
 func run(ctx context.Context, args []string) error {
-	if err := loadDotEnv(".env"); err != nil {
-		fmt.Fprintln(os.Stderr, "hubtail:", err)
-		return err
-	}
-	app := newApp()
-	unsetEmpty(app.Commands)
-	err := app.RunContext(ctx, args)
+	err := newApp().RunContext(ctx, asFlags(args))
 	switch {
 	case errors.Is(err, context.Canceled):
 		fmt.Fprintln(os.Stderr, "hubtail: interrupted before it was done")
@@ -55,6 +49,19 @@ func run(ctx context.Context, args []string) error {
 		fmt.Fprintln(os.Stderr, "hubtail:", strings.ReplaceAll(err.Error(), "\n\t", " "))
 	}
 	return err
+}
+
+// asFlags turns `hubtail help COMMAND` and `hubtail version`, which other programs have, into the flags that do the same.
+func asFlags(args []string) []string {
+	switch {
+	case len(args) == 2 && args[1] == "help":
+		return []string{args[0], "--help"}
+	case len(args) == 3 && args[1] == "help":
+		return []string{args[0], args[2], "--help"}
+	case len(args) == 2 && args[1] == "version":
+		return []string{args[0], "--version"}
+	}
+	return args
 }
 
 func exitCode(err error) int {

@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"os"
+	"path/filepath"
 	"time"
 
 	"github.com/nats-io/nats.go/jetstream"
@@ -36,6 +38,13 @@ func runOnce(c *cli.Context, pass func(context.Context, *connector.Source) error
 	source, client, err := p.newSource(c.Context, js)
 	if err != nil {
 		return err
+	}
+	if p.databaseURL == "" {
+		where := filepath.Join(p.dataDir, "nats")
+		if p.natsURL != "" {
+			where = "stream " + p.stream + " of NATS_URL"
+		}
+		fmt.Fprintf(os.Stderr, "hubtail: no database given: the changes are in the log only (%s)\n", where)
 	}
 	started := time.Now()
 	err = untilStopped(c.Context, func(ctx context.Context) error {

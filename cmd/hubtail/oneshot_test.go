@@ -56,7 +56,8 @@ func TestBackfillNeedsNoDatabase(t *testing.T) {
 	if n := s.count("select count(*) from pg_namespace where nspname = 'hubspot'"); n != 0 {
 		t.Error("it made a schema")
 	}
-	if !regexp.MustCompile(`(?m)^\d+ requests, [\d.]+m?s$`).MatchString(r.stdout) || r.stderr != "" {
+	if !regexp.MustCompile(`(?m)^\d+ requests, [\d.]+m?s$`).MatchString(r.stdout) ||
+		r.stderr != "hubtail: no database given: the changes are in the log only (stream HUBSPOT of NATS_URL)\n" {
 		t.Errorf("%s%s", r.stdout, r.stderr)
 	}
 }
@@ -79,7 +80,7 @@ func TestBackfillOfNamedObjectsFillsTheirTables(t *testing.T) {
 	if grown := s.lastSeq() - before; grown > 10 {
 		t.Errorf("%d messages about nothing new", grown)
 	}
-	s.run(nil, "backfill", "unicorns").complaint(t, exitFailed, "unicorns")
+	s.run(nil, "backfill", "unicorns").complaint(t, exitUsage, "unicorns")
 }
 
 // TestSyncFromCron runs sync as cron does: nothing else runs in between, the log is in --data-dir.

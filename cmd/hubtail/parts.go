@@ -129,6 +129,9 @@ func (p *parts) newSource(ctx context.Context, js jetstream.JetStream) (*connect
 		Settle:       p.settleTime,
 		Logger:       p.log,
 	})
+	if errors.Is(err, connector.ErrUnknownObject) {
+		err = usageError{err}
+	}
 	return source, client, err
 }
 

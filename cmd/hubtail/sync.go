@@ -13,8 +13,9 @@ func syncCommand() *cli.Command {
 		Name:  "sync",
 		Usage: "one incremental pass, for cron and serverless jobs; a full one where there is no history",
 		Description: "Reads what changed since the last pass into the log and, if a database is given, applies it, then ends.\n\n" +
-			"Example (crontab):\n  */10 * * * *  hubtail sync --data-dir /var/lib/hubtail",
-		Flags:  flags(hubspotFlags, natsFlags, postgresFlags, consumerFlag, objectFlags, pollFlags, dataDirFlag),
+			"Examples:\n  hubtail sync --objects contacts,deals\n" +
+			"  */10 * * * *  /usr/local/bin/hubtail --env-file /etc/hubtail.env sync --data-dir /var/lib/hubtail   (crontab)",
+		Flags:  flags(hubspotFlags, natsFlags, replicasFlag, postgresFlags, consumerFlag, objectFlags, settleFlag, dataDirFlag),
 		Before: noArguments,
 		Action: func(c *cli.Context) error {
 			return runOnce(c, func(ctx context.Context, source *connector.Source) error { return source.Sync(ctx) })

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"fmt"
 	"os"
 	"path/filepath"
 	"regexp"
@@ -143,7 +144,14 @@ func TestWrongUsageIsExitCodeTwoAndOneLine(t *testing.T) {
 		"migrate, no database":     {"", "migrate", "DATABASE_URL"},
 		"status, nothing":          {"", "status", "NATS_URL DATABASE_URL"},
 		"refresh token alone":      {"HUBSPOT_REFRESH_TOKEN=" + canary, "sync", "HUBSPOT_CLIENT_ID HUBSPOT_CLIENT_SECRET"},
-		"supabase, no password":    {"SUPABASE_URL=https://abc.supabase.co", "migrate", "SUPABASE_DB_PASSWORD"},
+		"supabase, no password":    {"SUPABASE_URL=https://abc.supabase.co", "migrate", "SUPABASE_DB_PASSWORD missing"},
+		"supabase, no project":     {"SUPABASE_DB_PASSWORD=" + canary, "migrate", "SUPABASE_URL missing"},
+		"time without unit":        {"", "source --poll-interval 5", "poll-interval 5s"},
+		"variable without unit":    {"HUBTAIL_SETTLE_TIME=90", "source", "HUBTAIL_SETTLE_TIME 90s"},
+		"flag after arguments":     {token, "backfill contacts --data-dir x", "--data-dir before arguments"},
+		"env file not first":       {"", "sync --env-file x", "--env-file before"},
+		"env file, not there":      {"", "--env-file /nonexistent/env sync", "/nonexistent/env"},
+		"help on nothing":          {"", "help replicate", "replicate"},
 		"supabase, not an address": {"SUPABASE_URL=abc SUPABASE_DB_PASSWORD=" + canary, "migrate", "SUPABASE_URL"},
 		"nats, open to all":        {"", "nats --data-dir /nonexistent/x --listen 0.0.0.0:0", "0.0.0.0:0 --user --password --token"},
 		"nats, user alone":         {"", "nats --user u", "--user --password"},
@@ -199,14 +207,21 @@ func TestDotEnvIsReadAndTheEnvironmentWins(t *testing.T) {
 
 func TestMalformedDotEnvIsRefusedWithoutItsContent(t *testing.T) {
 	t.Parallel()
-	for _, file := range []string{"HUBSPOT_API_KEY='" + canary + "\nX=1\n", "pat-" + canary + "\n"} {
+	for file, line := range map[string]int{
+		"HUBSPOT_API_KEY='" + canary + "\nX=1\n": 1, "pat-" + canary + "\n": 1, "# a\nA=1\n\nB=2\npat-" + canary + "\nC=3\n": 5,
+	} {
 		dir := t.TempDir()
 		if err := os.WriteFile(filepath.Join(dir, ".env"), []byte(file), 0o600); err != nil {
 			t.Fatal(err)
 		}
 		r := hubtail(t, dir, nil, "status")
-		r.complaint(t, exitUsage, ".env", "NAME=value")
+		r.complaint(t, exitUsage, ".env", "NAME=value", fmt.Sprintf("line %d:", line))
 		requireNoSecret(t, r)
+		for _, args := range [][]string{{"--help"}, {"--version"}, {"status", "--help"}, {"help", "status"}, {"version"}} {
+			if r := hubtail(t, dir, nil, args...); r.code != exitDone || r.stderr != "" {
+				t.Errorf("%v: %+v", args, r)
+			}
+		}
 	}
 	dir := t.TempDir()
 	if err := os.Mkdir(filepath.Join(dir, ".env"), 0o700); err != nil {
@@ -263,4 +278,39 @@ func TestNothingThereIsAFailureThatSaysWhat(t *testing.T) {
 			t.Errorf("%+v", r)
 		}
 	}
+}
+
+func TestEnvFileIsReadWhereverItIs(t *testing.T) {
+	t.Parallel()
+	dir, file := t.TempDir(), filepath.Join(t.TempDir(), "settings")
+	must(t, os.WriteFile(file, []byte("HUBTAIL_LOG_LEVEL=fromfile\n"), 0o600))
+	must(t, os.WriteFile(filepath.Join(dir, ".env"), []byte("HUBTAIL_LOG_LEVEL=fromdotenv\n"), 0o600))
+	hubtail(t, dir, nil, "--env-file", file, "source").complaint(t, exitUsage, `"fromfile"`)
+	hubtail(t, dir, []string{"HUBTAIL_ENV_FILE=" + file}, "source").complaint(t, exitUsage, `"fromfile"`)
+	hubtail(t, dir, nil, "source").complaint(t, exitUsage, `"fromdotenv"`)
+}
+
+func TestUnknownVariablesAreNamedWithTheNearestKnownOne(t *testing.T) {
+	t.Parallel()
+	r := hubtail(t, t.TempDir(), []string{"HUBTAIL_OBJECT=contacts", "HUBTAIL_WHATEVER_THIS_IS=1", "HUBTAIL_PG_MIRROR=x"}, "status")
+	want := "hubtail: HUBTAIL_OBJECT is not a setting; did you mean HUBTAIL_OBJECTS?\n" +
+		"hubtail: HUBTAIL_WHATEVER_THIS_IS is not a setting; `hubtail COMMAND --help` lists them\nhubtail: nothing to look at"
+	if r.code != exitUsage || !strings.HasPrefix(r.stderr, want) {
+		t.Errorf("%+v", r)
+	}
+}
+
+func TestHelpAndVersionAreCommandsToo(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	for _, args := range [][2][]string{{{"help"}, {"--help"}}, {{"version"}, {"--version"}}, {{"help", "sync"}, {"sync", "--help"}}} {
+		if a, b := hubtail(t, dir, nil, args[0]...), hubtail(t, dir, nil, args[1]...); a != b || a.code != exitDone || a.stdout == "" {
+			t.Errorf("%v: %+v", args[0], a)
+		}
+	}
+}
+
+func TestBackfillRefusesAnObjectTypeWithoutAName(t *testing.T) {
+	t.Parallel()
+	hubtail(t, t.TempDir(), []string{"HUBSPOT_API_KEY=x"}, "backfill", "").complaint(t, exitUsage, "no name")
 }
