@@ -96,7 +96,6 @@ func (f *follower) work(ctx context.Context) error {
 		return err
 	}
 	if f.needsBackfill() && f.loading.CompareAndSwap(false, true) {
-		f.logger.Info("full read begins")
 		select {
 		case f.source.loads <- f:
 		case <-ctx.Done():

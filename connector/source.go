@@ -9,6 +9,7 @@ import (
 	"os"
 	"slices"
 	"strconv"
+	"strings"
 	"sync"
 	"time"
 
@@ -170,6 +171,11 @@ func (s *Source) load(ctx context.Context) error {
 		for len(s.loads) > 0 {
 			batch = append(batch, <-s.loads)
 		}
+		names := make([]string, len(batch))
+		for i, f := range batch {
+			names[i] = f.object.Name
+		}
+		s.cfg.Logger.Info("full read begins", "component", "source", "objects", strings.Join(names, ","))
 		reads.Go(func() {
 			s.backfill(ctx, batch, func(f *follower, err error) { f.loaded <- err })
 		})
