@@ -181,7 +181,7 @@ func TestSyncFailsWhenItsSinkFails(t *testing.T) {
 func TestInterruptedBackfillFailsAndTheNextOneGoesOn(t *testing.T) {
 	t.Parallel()
 	portal := smallPortal()
-	portal.Contacts, portal.Latency, portal.BurstLimit, portal.Interval = 3000, 50*time.Millisecond, 30, time.Second
+	portal.Contacts, portal.Latency, portal.BurstLimit, portal.Interval = 8000, 50*time.Millisecond, 12, time.Second
 	s := newStack(t, portal)
 	p := s.start("backfill", "contacts")
 	s.eventually(runBound, "the log begins", func() bool { return s.lastSeq() > 500 }, p)
@@ -189,14 +189,14 @@ func TestInterruptedBackfillFailsAndTheNextOneGoesOn(t *testing.T) {
 		t.Errorf("exit code %d\n%s", code, p.output.String())
 	}
 	read := s.records("contacts")
-	if read == 3000 {
+	if read == portal.Contacts {
 		t.Fatal("it was done")
 	}
 	s.simulator.ResetStats()
 	s.must(nil, "backfill", "contacts")
 	s.requireEqual(s.connect(), []string{"contacts"})
-	if again := s.simulator.Stats().Records; again > 3000-read+1000 {
-		t.Errorf("%d records read before the interruption, %d of 3000 after it", read, again)
+	if again := s.simulator.Stats().Records; again > portal.Contacts-read+1000 {
+		t.Errorf("%d records read before the interruption, %d of %d after it", read, again, portal.Contacts)
 	}
 }
 
