@@ -7,12 +7,17 @@
 //
 // Promises:
 //
-//   - Apply is idempotent, and safe to call from several processes at once: a transaction-level advisory lock, which
-//     also works through a transaction pooler, lets one of them work.
-//   - A file is applied in one transaction together with its entry in schema_migrations: all of it or nothing.
-//   - A file that differs from what was applied under its number is refused, by its SHA-256.
-//   - A database that a newer hubtail has migrated is refused, not guessed at.
+//   - Apply is idempotent, and safe to call from several processes at once: a transaction-level advisory lock, which also
+//     works through a transaction pooler, lets one of them work (TestApplyMakesTheSchemaAndIsIdempotent,
+//     TestProcessesMayApplyAtOnce).
+//   - A file is applied in one transaction together with its entry in schema_migrations: all of it or nothing
+//     (TestAFailedMigrationLeavesNothing).
+//   - A file that differs from what was applied under its number is refused, by its SHA-256
+//     (TestChangedAndNewerMigrationsAreRefused).
+//   - A database that a newer hubtail has migrated is refused, not guessed at (TestChangedAndNewerMigrationsAreRefused).
 //   - Row level security is on for every table, without a policy, and nothing is granted to public, anon or
-//     authenticated: Supabase's Data API shows nothing until the owner says so.
-//   - A role that owns the schema (and nothing else) suffices; when nothing is left to apply, no DDL is sent.
+//     authenticated: Supabase's Data API shows nothing until the owner says so (TestEveryTableIsClosed).
+//   - A role that owns the schema (and nothing else) suffices; when nothing is left to apply, no DDL is sent
+//     (TestOwningTheSchemaSuffices).
+//   - SetOwner hands everything in the schema to such a role, however it came to be (TestSetOwnerHandsEverythingOver).
 package migrations

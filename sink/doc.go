@@ -29,20 +29,38 @@
 //
 // # Promises
 //
-//   - Every value of every event is in the tables, typed or as raw text; nothing is dropped, nothing is altered.
-//   - What a cast accepts, Postgres would accept too, with the same meaning.
-//   - An older event never overwrites a newer one, a repeated one writes nothing, and neither does a purged record come back.
-//   - A message is acknowledged only after its transaction is committed.
-//   - A message that cannot be applied goes to dead_letters with its reason, payload and SQLSTATE; all others are applied.
-//   - While Postgres is away, read-only, full or locked, nothing is pulled, given up or lost; the sink goes on by itself.
-//   - A database that went back in time catches up by itself, also under a running sink.
-//   - A stream that was deleted and created again, and messages of a second portal, are refused.
-//   - History that the log no longer has is made up for by the last values, and said.
-//   - A watermark or a run shows up only with or after the rows it speaks of.
-//   - A change of definitions loses no value and waits at most two seconds for a lock at a time.
-//   - Every table has row level security on and no policy, from the transaction that creates it.
-//   - Nothing depends on a session: a transaction pooler will do.
-//   - Run stops within ten seconds of its context's end, with what it had begun committed and acknowledged.
+//   - Every value of every event is in the tables, typed or as raw text; nothing is dropped, nothing is altered
+//     (TestEveryValueLandsLossless, TestARandomScheduleEndsInTheModelsState, TestExtraKeepsEveryByte).
+//   - What a cast accepts, Postgres would accept too, with the same meaning (TestValuesAreCastAsPostgresCasts,
+//     TestRandomValuesAreCastAsPostgresCasts).
+//   - An older event never overwrites a newer one, a repeated one writes nothing, and neither does a purged record come
+//     back (TestOlderAndRepeatedEventsChangeNothing, TestOfOneRecordsEventsInABatchTheNewestCounts,
+//     TestAPurgedRecordLeavesATombstone).
+//   - A message is acknowledged only after its transaction is committed (TestPostgresGoingAwayOnlyDelays,
+//     TestStoppingCommitsAndAcknowledgesWhatWasBegun).
+//   - A message that cannot be applied goes to dead_letters with its reason, payload and SQLSTATE; all others are applied
+//     (TestBadEventsGoToDeadLettersAndTheRestFlows).
+//   - While Postgres is away, read-only, full or locked, nothing is pulled, given up or lost; the sink goes on by itself
+//     (TestPostgresGoingAwayOnlyDelays, TestAReadOnlyDatabaseIsWaitedFor, TestALockedTableIsWaitedFor,
+//     TestARestartOfNATSOnlyDelays).
+//   - A database that went back in time catches up by itself, also under a running sink
+//     (TestADatabaseRestoredFromABackupCatchesUp, TestADatabaseSetBackUnderARunningSinkCatchesUp).
+//   - A stream that was deleted and created again, and messages of a second portal, are refused
+//     (TestARecreatedStreamIsRefused, TestAStreamRecreatedUnderARunningSinkIsRefused,
+//     TestMessagesOfAnotherPortalAreRefused).
+//   - History that the log no longer has is made up for by the last values, and said
+//     (TestHistoryLostBehindThePositionEndsInTheLastValues).
+//   - A watermark or a run shows up only with or after the rows it speaks of
+//     (TestAWatermarkIsVisibleWithTheRowsItPromises).
+//   - A change of definitions loses no value and waits at most two seconds for a lock at a time
+//     (TestATypeChangeLosesNothing, TestATypeChangeToTextIsRefilledFromTheLog,
+//     TestANewPropertyGetsAColumnAndItsEarlierValues, TestAnArchivedPropertyKeepsItsColumn).
+//   - Every table has row level security on and no policy, from the transaction that creates it
+//     (TestNothingIsReadableForSupabasesPublicRoles).
+//   - Nothing depends on a session: a transaction pooler will do (TestATransactionPoolerIsNoObstacle,
+//     TestMigrationsWorkThroughATransactionPooler).
+//   - Run stops within ten seconds of its context's end, with what it had begun committed and acknowledged
+//     (TestStoppingCommitsAndAcknowledgesWhatWasBegun).
 //   - Memory is bounded by batch sizes, whatever the size of portal, log or message.
 //
 // # A role with the least rights

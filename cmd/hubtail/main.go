@@ -1,5 +1,3 @@
-// Command hubtail is `tail -f` for HubSpot: a source that turns a portal into an ordered, replayable log on NATS
-// JetStream, and a sink that keeps typed Postgres tables equal to it.
 package main
 
 import (

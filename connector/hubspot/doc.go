@@ -12,20 +12,27 @@
 //
 // # Promises
 //
-//   - An answer that cannot be read (no JSON, cut, not UTF-8, without results) is an error, never an empty page.
-//   - A malformed record in a readable answer is rejected alone, with its text; the others survive.
-//   - Unknown members, other orders of members and missing optional ones change nothing.
+//   - An answer that cannot be read (no JSON, cut, not UTF-8, without results) is an error, never an empty page
+//     (TestPageUnreadableIsAnError).
+//   - A malformed record in a readable answer is rejected alone, with its text; the others survive
+//     (TestPageMalformedRecordIsRejectedAlone).
+//   - Unknown members, other orders of members and missing optional ones change nothing (TestPage, FuzzPage).
 //   - The quota is spent close to its limit without earning a 429: a slot is used again when, by the evidence of sending and
-//     answering times, the request that had it no longer counts at HubSpot. Limits are learned from the headers.
-//   - Lists leave room for five searches a second while there are searches, and nothing when there are none.
-//   - Higher priorities go first; the lowest still gets its turn within minutes.
-//   - A share of the daily quota is left to others, and the last tenth of ours to changes. Without quota everything parks until
-//     midnight in the account's time zone.
-//   - Neighbours who spend the same quota are noticed and get their room.
-//   - Every status HubSpot documents is retried, or not, as it asks; an outage pauses everything but one probe, and work goes on
-//     by itself.
-//   - A long list of properties works: what does not fit into a URL is read by ids and batches.
-//   - The token is sent to the configured host only and is in no error.
+//     answering times, the request that had it no longer counts at HubSpot. Limits are learned from the headers
+//     (TestBudgetSpendsTheBurstQuotaWithoutA429, TestBudgetSpendsTheSearchQuotaWithoutA429,
+//     TestBudgetLearnsTheLimitFromHeaders, TestBudgetOverRealSockets).
+//   - Lists leave room for five searches a second while there are searches, and nothing when there are none
+//     (TestBudgetKeepsRoomForSearches, TestBudgetLeavesNothingForSearchesNobodyMakes).
+//   - Higher priorities go first; the lowest still gets its turn within minutes (TestBudgetServesHigherPrioritiesFirst,
+//     TestBudgetNeverStarvesLowPriorities, TestBudgetKeepsRoomForHigherPriorities).
+//   - A share of the daily quota is left to others, and the last tenth of ours to changes. Without quota everything parks
+//     until midnight in the account's time zone (TestDailyShareIsLeftForOthers,
+//     TestDailyLimitParksUntilMidnightOfTheAccount).
+//   - Neighbours who spend the same quota are noticed and get their room (TestBudgetMakesRoomForNeighbours).
+//   - Every status HubSpot documents is retried, or not, as it asks; an outage pauses everything but one probe, and work goes
+//     on by itself (TestRetryFollowsTheErrorTable, TestBreakerPausesAndRecoversByItself).
+//   - A long list of properties works: what does not fit into a URL is read by ids and batches (TestListReadsEverything).
+//   - The token is sent to the configured host only and is in no error (TestTokenIsNotSentToAnotherHost).
 //
 // # Search and the burst quota
 //

@@ -10,14 +10,19 @@
 // # Promises
 //
 //   - Same seed, same account: base data is a pure function of the seed and the id. Only changed records are stored; a
-//     million contacts take about 60 MB and a second.
-//   - A read of the primary store (list, get, batch read, associations) sees every change that was made before it.
+//     million contacts take about 60 MB and a second (TestSameSeedSameAccount).
+//   - A read of the primary store (list, get, batch read, associations) sees every change that was made before it
+//     (TestReadsSeeEveryChangeAtOnce).
 //   - Search reads an index that trails behind: every change arrives after a lag of its own, so changes surface late and
 //     out of order; a record that matched by its older state is shown with its current values at its old position.
-//     Archived records leave search at once.
-//   - Totals are exact, rows of equal sort key come in another order on every request, and no search goes past 10,000.
-//   - Limits are exact rolling windows, counted on arrival: nothing is admitted that would exceed them in any interval.
-//   - The truth is one moment of the primary store, whatever search shows and whatever faults are on.
+//     Archived records leave search at once (TestSearchTrailsBehind, TestSearchSeesChangesOutOfOrder,
+//     TestSearchShowsNewValuesAtTheOldPosition, TestSearchNeverShowsArchived).
+//   - Totals are exact, rows of equal sort key come in another order on every request, and no search goes past 10,000
+//     (TestSearchEqualsAScan, TestSearchTiesComeInAnotherOrderEachTime, TestSearchCapsAtTenThousand).
+//   - Limits are exact rolling windows, counted on arrival: nothing is admitted that would exceed them in any interval
+//     (TestWindowNeverAdmitsMoreThanItsLimit, TestBurstLimitIsARollingWindow).
+//   - The truth is one moment of the primary store, whatever search shows and whatever faults are on
+//     (TestTruthIsOneMoment, TestTruthEqualsTheAPI).
 //
 // Sizes, limits, latencies, the index lag and everything that is not known about HubSpot are fields of Options, each of
 // which says what zero means.

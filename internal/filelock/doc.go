@@ -1,8 +1,11 @@
 // Package filelock keeps two processes out of one directory.
 //
 // Promises:
-//   - one holder at a time, in one process or in several;
+//   - one holder at a time, in one process or in several
+//     (TestOneHolderAtATime);
 //   - a holder that dies, even by kill -9, leaves no lock behind: the kernel
-//     releases it with the file descriptor, so there is no stale lock to clean up;
-//   - a refusal names the process that holds the lock, when that is known.
+//     releases it with the file descriptor, so there is no stale lock to clean
+//     up (TestKilledHolderLeavesNoLock);
+//   - a refusal names the process that holds the lock, when that is known
+//     (TestOneHolderAtATime).
 package filelock

@@ -4,15 +4,21 @@
 //
 // Promises:
 //   - a connection heals itself for ever; what NATS refuses later (permissions,
-//     slow consumers) reaches the log, never silence;
-//   - no error carries a password or token of the URL;
+//     slow consumers) reaches the log, never silence
+//     (TestConnectionHealsItself, TestRefusedOperationReachesTheLog);
+//   - no error carries a password or token of the URL
+//     (TestNoErrorCarriesASecret);
 //   - a server that cannot store a page and its cursor in one atomic batch
-//     (before 2.12) is refused, with the version to install;
+//     (before 2.12) is refused, with the version to install (TestCheckServer);
 //   - Ensure creates the stream, raises what may be raised on an existing one,
-//     and never lowers or deletes anything;
-//   - Ensure refuses a stream that could lose the log (memory storage, expiry by
-//     age or size, no acknowledgement, asynchronous writes, ...) and names every
-//     reason and its remedy at once;
-//   - Wait lets a consumer start before the source has made the stream;
-//   - Identity tells a recreated stream from the one a consumer knew.
+//     and never lowers or deletes anything (TestEnsureCreatesTheLog,
+//     TestEnsureRaisesWhatMayBeRaised, TestEnsureNeverLowersHistory);
+//   - Ensure refuses a stream that could lose the log (memory storage, expiry
+//     by age or size, no acknowledgement, asynchronous writes, ...) and names
+//     every reason and its remedy at once (TestEnsureRefusesADangerousStream,
+//     TestEnsureNamesEveryReasonAtOnce);
+//   - Wait lets a consumer start before the source has made the stream
+//     (TestWaitReturnsOnceTheStreamExists);
+//   - Identity tells a recreated stream from the one a consumer knew
+//     (TestIdentityTellsARecreatedStream).
 package jetlog

@@ -15,17 +15,27 @@
 // user postgres or nobody.
 //
 // Promises:
-//   - a database the user names is never replaced by another one silently;
+//   - a database the user names is never replaced by another one silently
+//     (TestNamedDatabaseIsUsedAndLeftAlone, TestNamedDatabaseIsNeverReplaced);
 //   - a download is executed only if its SHA-512 is the one in this source, and
-//     an archive cannot write outside its folder;
+//     an archive cannot write outside its folder
+//     (TestDownloadIsVerifiedUnpackedAndCached, TestCorruptedDownloadIsRefused,
+//     TestArchiveCannotWriteOutsideItsFolder);
 //   - a cluster is reachable by password only, from this machine only, and its
-//     files are readable for its owner only;
-//   - Stop waits until the server is gone; a throw-away cluster leaves no file;
-//   - the server ends with this process, even by kill -9 (Linux);
+//     files are readable for its owner only (TestReachableByPasswordOnly);
+//   - Stop waits until the server is gone; a throw-away cluster leaves no file
+//     (TestStopLeavesNothingOfAThrowaway);
+//   - the server ends with this process, even by kill -9 (Linux)
+//     (TestServerEndsWithItsProcessEvenByKill9);
 //   - a kept cluster starts again after a crash: a stale lock is removed when
-//     nothing runs in its folder, and only then; address and password stay;
-//   - a kept cluster is never opened by another major version;
-//   - two processes cannot run one folder;
+//     nothing runs in its folder, and only then; address and password stay
+//     (TestKeptClusterStartsAgainAfterKill9OfEverything,
+//     TestStaleLockIsRemoved, TestLockStaysWhileSomethingRunsInTheFolder,
+//     TestKeptClusterKeepsDataAddressAndPassword);
+//   - a kept cluster is never opened by another major version
+//     (TestKeptClusterIsNeverOpenedByAnotherMajor);
+//   - two processes cannot run one folder (TestTwoProcessesCannotRunOneFolder);
 //   - roles anon, authenticated, service_role and publication supabase_realtime
-//     exist, so grants and row level security behave as on Supabase.
+//     exist, so grants and row level security behave as on Supabase
+//     (TestSupabaseRolesBehaveAsInAProject).
 package localpg

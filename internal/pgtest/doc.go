@@ -8,7 +8,9 @@
 // Promises:
 //   - a new database is empty but for what every Supabase project has (roles
 //     anon, authenticated, service_role, publication supabase_realtime), and is
-//     gone after the test, whoever is still connected;
+//     gone after the test, whoever is still connected
+//     (TestNewDatabaseIsEmptyWithSupabaseRoles,
+//     TestDatabaseIsGoneAfterItsTestWhoeverIsConnected);
 //   - no PostgreSQL means a failure with the ways to get one, never a skip;
 //   - clusters started here are stopped by Main before the process ends, and
 //     goroutines that tests leave behind fail the package;

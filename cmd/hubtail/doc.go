@@ -1,0 +1,29 @@
+// Command hubtail is `tail -f` for HubSpot: a source that turns a portal into an ordered, replayable log on NATS
+// JetStream, and a sink that keeps typed Postgres tables equal to it.
+//
+// It is the only package that knows all others: it reads settings, builds the parts, and stops them.
+//
+//	main.go         signals, exit codes; app.go the command table and help
+//	flags.go        options, one to one with flags; environment.go the file of settings and mistakes in variables
+//	parts.go        NATS, HubSpot client, source, database, sink: built from options, closed in reverse order
+//	COMMAND.go      one file per command: its flags, help and body (up, source, sink, backfill, sync, migrate, status,
+//	                nats, simulator, demo); oneshot.go is what backfill and sync share
+//	statustables.go the database's side of status
+//	demo*.go        the demo: its parts, its Postgres; viewer.go, progress.go and output.go are its screen
+//	memory.go       soft limits of the heap
+//
+// # Promises
+//
+//   - a process killed at any moment loses and doubles nothing (TestKillNineLosesAndDoublesNothing); one that is told to
+//     stop calls that a success (TestServicesStopInTheMiddleOfALoad)
+//   - no secret is in any output, error or log (TestSecretsAreNeverShown)
+//   - wrong usage is exit code 2 and one line that says what to do (TestWrongUsageIsExitCodeTwoAndOneLine), help works
+//     whatever the settings are (TestMalformedDotEnvIsRefusedWithoutItsContent)
+//   - every flag has its variable and its explanation (TestHelpListsEveryFlagWithItsEnvironmentAndAnExample)
+//   - long-running commands wait for NATS and Postgres to start (TestServicesWaitForNATSAndPostgres), but not for what
+//     says no (TestServicesDoNotWaitForWhatSaysNo)
+//   - status names what needs attention (TestStatusSaysWhatNeedsAttention) and asks HubSpot nothing
+//     (TestStatusOfAHealthyPortal)
+//   - the demo finds a wrong value (TestDemoFindsASabotagedTable) and leaves nothing behind, however it ends
+//     (TestInterruptedDemoFailsAndLeavesNothing, TestDemoWhoseOutputIsClosedLeavesNothing)
+package main
