@@ -71,6 +71,7 @@ type answered struct {
 	rejected []hubspot.RejectedRecord
 	ids      pageIDs
 	settled  schemas.Range
+	asked    []string // names of the properties it was asked for
 	err      error
 }
 
@@ -200,7 +201,7 @@ func (b *backfill) handle(event any) {
 			return
 		}
 		b.held += o.receive(e)
-		if shut := o.plan.shut[e.request.lane]; shut != nil && e.settled.From == e.settled.To {
+		if shut := o.plan.shut[e.request.lane]; shut != nil && !errors.Is(shut, errNothingFound) && e.settled.From == e.settled.To {
 			b.refused(o, e.request.lane, shut)
 		}
 	case *committed:

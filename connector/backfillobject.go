@@ -111,7 +111,7 @@ func (o *backfillObject) take() []*answered {
 	for _, a := range o.queue {
 		records += len(a.records) + len(a.rejected)
 		bytes += a.size()
-		if n > 0 && (a.request.lane != o.queue[0].request.lane || records > takeRecords || bytes > takeBytes) {
+		if n > 0 && (a.request.lane != o.queue[0].request.lane || !sameSlice(a.asked, o.queue[0].asked) || records > takeRecords || bytes > takeBytes) {
 			break
 		}
 		n++
@@ -123,7 +123,7 @@ func (o *backfillObject) take() []*answered {
 
 // append puts pages into the log with the cursor that says that their ids are read.
 func (o *backfillObject) append(ctx context.Context, pages []*answered, total int64) error {
-	p := page{Origin: schemas.OriginBackfill, Primary: pages[0].request.lane == laneList, APICalls: int64(len(pages))}
+	p := page{Origin: schemas.OriginBackfill, Primary: pages[0].request.lane == laneList, Asked: pages[0].asked, APICalls: int64(len(pages))}
 	for _, a := range pages {
 		p.Records = append(p.Records, a.records...)
 		p.Rejected = append(p.Rejected, a.rejected...)
@@ -159,7 +159,8 @@ func (o *backfillObject) close(ctx context.Context) error {
 
 // list reads a page upward from the start of the range.
 func (a *answered) list(ctx context.Context, client *hubspot.Client) {
-	req := hubspot.ListRequest{Object: a.object.follower.object, Limit: listPage, Properties: a.object.follower.properties()}
+	a.asked = a.object.follower.properties()
+	req := hubspot.ListRequest{Object: a.object.follower.object, Limit: listPage, Properties: a.asked}
 	if from := a.request.From; from > 0 {
 		req.After = strconv.FormatInt(from, 10)
 	}
@@ -176,9 +177,9 @@ func (a *answered) list(ctx context.Context, client *hubspot.Client) {
 // search reads a page downward from the end of the range.
 func (a *answered) search(ctx context.Context, client *hubspot.Client) {
 	const id = "hs_object_id"
+	a.asked = a.object.follower.properties()
 	req := hubspot.SearchRequest{
-		Object: a.object.follower.object, SortBy: id, Descending: true, Limit: searchPage,
-		Properties: a.object.follower.properties(),
+		Object: a.object.follower.object, SortBy: id, Descending: true, Limit: searchPage, Properties: a.asked,
 	}
 	if from := a.request.From; from > 0 {
 		req.Filters = append(req.Filters, hubspot.Filter{Property: id, Operator: "GTE", Value: strconv.FormatInt(from, 10)})

@@ -33,14 +33,20 @@ func (f *follower) prepare(ctx context.Context) error {
 	}
 	// Records that are in the log were read without the properties that are new. Their values are fetched before the
 	// definitions are published: after a crash in between, the definitions are still new and it is done again.
-	if added := newNames(names, known); len(added) > 0 && f.log.Cursor().At.Unix() > 0 {
+	// Search may not know all values yet: they are read once more the next time, when its index has caught up.
+	added := newNames(names, known)
+	if f.log.Cursor().At.IsZero() {
+		added = nil
+	}
+	if len(added) > 0 {
 		f.logger.Info("reading new properties", "properties", added)
-		for _, name := range added {
-			if err := f.readProperty(ctx, name); err != nil {
-				return err
-			}
+	}
+	for _, name := range slices.Concat(f.fresh, added) {
+		if err := f.readProperty(ctx, name); err != nil {
+			return err
 		}
 	}
+	f.fresh = added
 	_, err = f.log.publishLatest(ctx, &schemas.PropertyDefinitions{
 		Portal: f.log.portal, Object: f.object.Name, ObjectTypeID: f.object.TypeID, Properties: properties,
 	})

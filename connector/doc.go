@@ -31,7 +31,7 @@
 // sorts by one key. A poll therefore asks for what was modified since a time and walks the answer by record id: nothing
 // that happens meanwhile can move a record past the walk.
 //
-//	           reach (15 min)          settle (60 s)    overlap (10 s)
+//	           reach (15 min)          settle (2 min)   overlap (10 s)
 //	──────────┬────────────────────────┬───────────────┬─────────┬──▶ now
 //	late pass ├────────────────────────────────────────────────────┤   what the index shows far too late
 //	deep pass                          ├───────────────────────────┤   from where the last one's certainty ended

@@ -21,6 +21,7 @@ type follower struct {
 	names atomic.Pointer[[]string] // of the properties that records are read with
 
 	prepareOnce sync.Once
+	fresh       []string      // properties that were new when the definitions were last read
 	prepared    chan struct{} // closed after the first try to read the definitions, good or bad
 	loaded      chan error    // the result of the full read under way, one at most
 	loading     atomic.Bool   // a full read was asked for and its result not taken yet

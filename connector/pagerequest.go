@@ -1,6 +1,7 @@
 package connector
 
 import (
+	"errors"
 	"fmt"
 	"slices"
 	"time"
@@ -58,9 +59,15 @@ func (a *pageIDs) bounds(asked schemas.Range) (low, high int64, ok bool) {
 	return low, high, ok
 }
 
+// errNothingFound says that search knows no record at all. One list page has to confirm it: a full read must not end with
+// nothing because of one wrong answer.
+var errNothingFound = errors.New("search finds no record")
+
 // settledDown is settles for a search page.
 func (a *pageIDs) settledDown(q *pageRequest, low int64, ok bool) (schemas.Range, error) {
 	switch {
+	case !ok && len(a.rejected) == 0 && q.From == 0 && q.To == maxID:
+		return schemas.Range{}, errNothingFound
 	case a.last && a.total <= int64(len(a.ids)+len(a.rejected)):
 		return q.Range, nil
 	case ok:

@@ -169,3 +169,26 @@ func TestDefinitionsThatNameAPropertyTwiceDoNoHarm(t *testing.T) {
 	b.want("a@x", `select email from hubspot.contacts`)
 	b.want("3", `select seq from hubspot.dead_letters`)
 }
+
+func TestWhatTheOwnerBuiltOnAColumnKeepsItsType(t *testing.T) {
+	t.Parallel()
+	for name, ddl := range map[string]string{
+		"index on an expression": `create index on hubspot.contacts (lower(email))`,
+		"partial index":          `create index on hubspot.contacts (id) where email like 'a%'`,
+		"check":                  `alter table hubspot.contacts add check (length(email) < 1000)`,
+		"default":                `alter table hubspot.contacts alter column email set default 'nobody'`,
+		"not null":               `alter table hubspot.contacts alter column email set not null`,
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			b := setup(t)
+			b.apply(definitions(t, "contacts", 1, "email", "string"), event("contacts", 1, 2, props{"email": "a@example.com"}))
+			b.exec(ddl)
+			b.apply(definitions(t, "contacts", 3, "email", "number", "fresh", "string"),
+				event("contacts", 9, 4, props{"email": "5", "fresh": "f"}))
+			b.want("5 f", `select concat_ws(' ', email, fresh) from hubspot.contacts where id = 9`)
+			b.want("a@example.com", `select coalesce(email, _extra->>'email') from hubspot.contacts where id = 1`)
+			b.want("0", `select count(*) from hubspot.dead_letters`)
+		})
+	}
+}

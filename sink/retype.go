@@ -36,8 +36,8 @@ func (c *change) retype(ctx context.Context, tx pgx.Tx) error {
 	return nil
 }
 
-// retypeColumn reports false if something of the owner's, a view or a generated column, depends on the column's type.
-// Then the type stays, and values that do not fit it go to _extra as ever.
+// retypeColumn reports false if something of the owner's, a view, an index, a check or a default, depends on the column's
+// type. Then the type stays, and values that do not fit it go to _extra as ever.
 func (c *change) retypeColumn(ctx context.Context, tx pgx.Tx, r retyped) (bool, error) {
 	savepoint, err := tx.Begin(ctx)
 	if err != nil {
@@ -52,13 +52,24 @@ func (c *change) retypeColumn(ctx context.Context, tx pgx.Tx, r retyped) (bool, 
 	}
 	_, err = savepoint.Exec(ctx, fmt.Sprintf(`alter table %s alter column %s type %s using null`, t, col, r.typ))
 	var pgErr *pgconn.PgError
-	if errors.As(err, &pgErr) && (pgErr.Code == "0A000" || pgErr.Code == "2BP01") {
+	if errors.As(err, &pgErr) && dependsOnType(pgErr.Code) {
 		return false, nil
 	}
 	if err != nil {
 		return false, err
 	}
 	return true, savepoint.Commit(ctx)
+}
+
+// dependsOnType reports whether a refusal to change a type is for good: for what the owner built on the column, not for a
+// lock, a missing right or a failing server.
+func dependsOnType(code string) bool {
+	const insufficientPrivilege = "42501"
+	switch code[:2] {
+	case "0A", "22", "23", "2B", "42":
+		return code != insufficientPrivilege
+	}
+	return false
 }
 
 // keepType puts the column's old type back into the catalogue.
