@@ -138,6 +138,9 @@ func (d *demo) run(ctx context.Context) error {
 
 func (d *demo) runParts(ctx context.Context) error {
 	if err := d.startParts(ctx); err != nil {
+		if ctx.Err() != nil {
+			return ctx.Err() // what a part says that was stopped while it started is no news
+		}
 		return err
 	}
 	_, js, err := d.connectNATS(ctx, false)

@@ -116,8 +116,8 @@ func requests(u hubspot.Usage) (n int64) {
 
 func (v *viewer) quotaLine() string {
 	u := v.client.Usage()
-	return fmt.Sprintf("  quota      %d of %d requests per %s, %d of %d searches per %s, %d requests so far, %d refused",
-		u.Window.Used, u.Window.Limit, u.Window.Interval, u.Search.Used, u.Search.Limit, u.Search.Interval, requests(u), u.RateLimited)
+	return fmt.Sprintf("  quota      %d of %d per %s, %d of %d searches per %s; %s requests, %d refused",
+		u.Window.Used, u.Window.Limit, u.Window.Interval, u.Search.Used, u.Search.Limit, u.Search.Interval, thousands(requests(u)), u.RateLimited)
 }
 
 func (v *viewer) tablesLine() string {
@@ -238,7 +238,7 @@ func (v *viewer) printLatency(ctx context.Context, since time.Time) error {
 	if err != nil {
 		return fmt.Errorf("measure the latency: %w", err)
 	}
-	printf(v.out, "%d rows changed; from HubSpot to the row: half within %.1f s, 95 %% within %.1f s (polling alone, search lag included)\n\n", n, p50, p95)
+	printf(v.out, "%d rows changed; from HubSpot to the row: half within %.1f s, 95 %% within %.1f s\n(polling alone, the lag of HubSpot's search included)\n\n", n, p50, p95)
 	return nil
 }
 
