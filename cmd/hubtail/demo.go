@@ -18,7 +18,6 @@ import (
 )
 
 func demoCommand() *cli.Command {
-	size := simulator.DemoOptions()
 	return &cli.Command{
 		Name:  "demo",
 		Usage: "the whole thing on this machine: a full sync, live changes, and a proof that the tables equal the source",
@@ -28,11 +27,7 @@ func demoCommand() *cli.Command {
 			"where it may not, or the server is down, it says so and starts a private one. DATABASE_URL= (empty) asks for that.\n\n" +
 			"Example:\n  hubtail demo --for 1m --contacts 5000",
 		Flags: flags(
-			&cli.IntFlag{Name: "contacts", Usage: "contacts in the portal", Value: size.Contacts},
-			&cli.IntFlag{Name: "companies", Usage: "companies in the portal", Value: size.Companies},
-			&cli.IntFlag{Name: "deals", Usage: "deals in the portal", Value: size.Deals},
-			&cli.IntFlag{Name: "tickets", Usage: "tickets in the portal", Value: size.Tickets},
-			&cli.IntFlag{Name: "calls", Usage: "calls in the portal", Value: size.Calls},
+			portalSizeFlags(),
 			&cli.DurationFlag{Name: "for", Usage: "length of the live part; 0 means until Ctrl-C on a terminal", Value: 30 * time.Second},
 			&cli.Float64Flag{Name: "changes", Usage: "changes per second in the live part", Value: 5},
 			&cli.IntFlag{Name: "quota", Usage: "requests per 10 seconds that the simulated HubSpot grants", Value: 190},
@@ -101,10 +96,7 @@ func newDemo(c *cli.Context) (*demo, error) {
 	if d.live == 0 && !terminal {
 		return nil, usageError{errors.New("--for 0 lasts until Ctrl-C and needs a terminal")}
 	}
-	size := simulator.DemoOptions()
-	size.Seed = c.Int64("seed")
-	size.Contacts, size.Companies, size.Deals = c.Int("contacts"), c.Int("companies"), c.Int("deals")
-	size.Tickets, size.Calls = c.Int("tickets"), c.Int("calls")
+	size := portalSize(c)
 	size.BurstLimit = c.Int("quota")
 	size.Token = demoToken
 	size.IndexLag = simulator.Lag{Min: 500 * time.Millisecond, Max: 5 * time.Second, Tail: -1}
@@ -143,7 +135,7 @@ func (d *demo) runParts(ctx context.Context) error {
 		}
 		return err
 	}
-	_, js, err := d.connectNATS(ctx, false)
+	js, err := d.connectNATS(ctx, false)
 	if err != nil {
 		return err
 	}

@@ -24,20 +24,11 @@ func migrateCommand() *cli.Command {
 		Flags: flags(postgresFlags,
 			&cli.StringFlag{Name: "owner", Usage: "make this `ROLE` the owner of the schema and of everything in it", EnvVars: env("HUBTAIL_OWNER")}),
 		Before: noArguments,
-		Action: runMigrate,
+		Action: withParts(runMigrate),
 	}
 }
 
-func runMigrate(c *cli.Context) error {
-	o, err := readOptions(c)
-	if err != nil {
-		return err
-	}
-	p, err := newParts(o)
-	if err != nil {
-		return err
-	}
-	defer p.close()
+func runMigrate(c *cli.Context, p *parts) error {
 	pool, err := p.openDatabase(c.Context)
 	if err != nil {
 		return err

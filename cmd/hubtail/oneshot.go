@@ -17,21 +17,17 @@ import (
 	"github.com/hubtail/hubtail/sink"
 )
 
-// runOnce runs one pass of the source and, where a database is configured, applies the log up to what the pass wrote.
+// runOnce runs onePass with the parts of the command's flags, as they are by now.
 func runOnce(c *cli.Context, pass func(context.Context, *connector.Source) error) error {
-	o, err := readOptions(c)
-	if err != nil {
-		return err
-	}
-	p, err := newParts(o)
-	if err != nil {
-		return err
-	}
-	defer p.close()
+	return withParts(func(c *cli.Context, p *parts) error { return onePass(c, p, pass) })(c)
+}
+
+// onePass runs one pass of the source and, where a database is configured, applies the log up to what the pass wrote.
+func onePass(c *cli.Context, p *parts, pass func(context.Context, *connector.Source) error) error {
 	if err := p.requireHubSpot(); err != nil {
 		return err
 	}
-	_, js, err := p.connectNATS(c.Context, true)
+	js, err := p.connectNATS(c.Context, true)
 	if err != nil {
 		return err
 	}
@@ -58,7 +54,7 @@ func runOnce(c *cli.Context, pass func(context.Context, *connector.Source) error
 		return passAndApply(ctx, s, func(ctx context.Context) error { return pass(ctx, source) },
 			func(ctx context.Context) error { return waitApplied(ctx, js, p.stream, source.Portal(), s) })
 	})
-	printPass(c, source, client.Usage().Requests, time.Since(started))
+	printPass(c, source, client.Usage().Sent(), time.Since(started))
 	return err
 }
 
@@ -101,9 +97,14 @@ func waitApplied(ctx context.Context, js jetstream.JetStream, stream, portal str
 		return fmt.Errorf("look up the end of the log: %w", err)
 	}
 	last := message.Sequence
-	tick := time.NewTicker(50 * time.Millisecond)
+	return waitUntil(ctx, 50*time.Millisecond, func() bool { return s.Stats().Position >= last })
+}
+
+// waitUntil looks every so often whether a condition has come true.
+func waitUntil(ctx context.Context, every time.Duration, condition func() bool) error {
+	tick := time.NewTicker(every)
 	defer tick.Stop()
-	for s.Stats().Position < last {
+	for !condition() {
 		select {
 		case <-tick.C:
 		case <-ctx.Done():
@@ -114,7 +115,7 @@ func waitApplied(ctx context.Context, js jetstream.JetStream, stream, portal str
 }
 
 // printPass prints a line per object, and what the pass cost.
-func printPass(c *cli.Context, source *connector.Source, requests map[string]int64, took time.Duration) {
+func printPass(c *cli.Context, source *connector.Source, requests int64, took time.Duration) {
 	for _, s := range source.Status() {
 		n := s.Counts
 		printf(c.App.Writer, "%-14s %7d fetched  %7d created  %6d updated  %7d unchanged  %4d failed", s.Object, n.Fetched, n.Created, n.Updated, n.Unchanged, n.Failed)
@@ -123,9 +124,5 @@ func printPass(c *cli.Context, source *connector.Source, requests map[string]int
 		}
 		printf(c.App.Writer, "\n")
 	}
-	total := int64(0)
-	for _, n := range requests {
-		total += n
-	}
-	printf(c.App.Writer, "%d requests, %s\n", total, took.Round(time.Millisecond))
+	printf(c.App.Writer, "%d requests, %s\n", requests, took.Round(time.Millisecond))
 }

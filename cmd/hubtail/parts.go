@@ -62,29 +62,28 @@ func (p *parts) onClose(name string, f func() error) {
 }
 
 // connectNATS connects to --nats-url, or, where embedded is allowed and no URL is given, to a server of our own.
-func (p *parts) connectNATS(ctx context.Context, embedded bool) (*nats.Conn, jetstream.JetStream, error) {
+func (p *parts) connectNATS(ctx context.Context, embedded bool) (jetstream.JetStream, error) {
 	var nc *nats.Conn
 	var err error
 	switch {
 	case p.natsURL != "":
 		nc, err = jetlog.Connect(ctx, jetlog.Config{URL: p.natsURL, Creds: p.natsCreds, Name: "hubtail", Wait: p.patience, Logger: p.log})
 	case embedded:
-		nc, err = p.embedNATS(ctx)
+		nc, err = p.embedNATS()
 	default:
 		err = p.requireNATS()
 	}
 	if err != nil {
-		return nil, nil, err
+		return nil, err
 	}
 	p.onClose("NATS connection", func() error { nc.Close(); return nil })
 	if err := jetlog.CheckServer(nc); err != nil {
-		return nil, nil, err
+		return nil, err
 	}
-	js, err := jetstream.New(nc)
-	return nc, js, err
+	return jetstream.New(nc)
 }
 
-func (p *parts) embedNATS(context.Context) (*nats.Conn, error) {
+func (p *parts) embedNATS() (*nats.Conn, error) {
 	server, err := localnats.Start(localnats.Options{StoreDir: filepath.Join(p.dataDir, "nats"), Logger: p.log})
 	if err != nil {
 		return nil, fmt.Errorf("start the embedded NATS server: %w", err)
@@ -200,8 +199,8 @@ func (p *parts) newSink(ctx context.Context, js jetstream.JetStream) (*sink.Sink
 	return s, pool, err
 }
 
-// longRunning makes the action of a command that ends when it is told to: that is no failure, even while it starts.
-func longRunning(action func(*cli.Context, *parts) error) cli.ActionFunc {
+// withParts makes the action of a command from one that works on the parts its flags describe.
+func withParts(action func(*cli.Context, *parts) error) cli.ActionFunc {
 	return func(c *cli.Context) error {
 		o, err := readOptions(c)
 		if err != nil {
@@ -212,12 +211,19 @@ func longRunning(action func(*cli.Context, *parts) error) cli.ActionFunc {
 			return err
 		}
 		defer p.close()
+		return action(c, p)
+	}
+}
+
+// longRunning makes the action of a command that ends when it is told to: that is no failure, even while it starts.
+func longRunning(action func(*cli.Context, *parts) error) cli.ActionFunc {
+	return withParts(func(c *cli.Context, p *parts) error {
 		p.patience = startPatience
 		if err := action(c, p); c.Context.Err() == nil || !errors.Is(err, context.Canceled) {
 			return err
 		}
 		return nil
-	}
+	})
 }
 
 // logSource and logSink are the one line each that a healthy service begins with.

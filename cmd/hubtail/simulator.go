@@ -9,7 +9,6 @@ import (
 )
 
 func simulatorCommand() *cli.Command {
-	size := simulator.DemoOptions()
 	return &cli.Command{
 		Name:  "simulator",
 		Usage: "run a strict local HubSpot, for trying and testing without an account",
@@ -20,11 +19,7 @@ func simulatorCommand() *cli.Command {
 			&cli.StringFlag{Name: "listen", Usage: "`ADDRESS` to listen on", Value: "127.0.0.1:8080", EnvVars: env("HUBTAIL_SIMULATOR_LISTEN")},
 			&cli.StringFlag{Name: "token", Usage: "access token it accepts", Value: "pat-simulator", EnvVars: env("HUBTAIL_SIMULATOR_TOKEN")},
 			&cli.Int64Flag{Name: "seed", Usage: "decides all data and all chance", Value: 1},
-			&cli.IntFlag{Name: "contacts", Usage: "contacts in the portal", Value: size.Contacts},
-			&cli.IntFlag{Name: "companies", Usage: "companies in the portal", Value: size.Companies},
-			&cli.IntFlag{Name: "deals", Usage: "deals in the portal", Value: size.Deals},
-			&cli.IntFlag{Name: "tickets", Usage: "tickets in the portal", Value: size.Tickets},
-			&cli.IntFlag{Name: "calls", Usage: "calls in the portal", Value: size.Calls},
+			portalSizeFlags(),
 			&cli.IntFlag{Name: "quota", Usage: "requests per 10 seconds", Value: 100},
 			&cli.IntFlag{Name: "daily-quota", Usage: "requests per day", Value: 250_000},
 			&cli.DurationFlag{Name: "index-lag", Usage: "how long changes may take to reach search", Value: 10 * time.Second},
@@ -39,10 +34,8 @@ func runSimulator(c *cli.Context, p *parts) error {
 	if err := requireSizes(c); err != nil {
 		return err
 	}
-	size := simulator.DemoOptions()
-	size.Seed, size.Token = c.Int64("seed"), c.String("token")
-	size.Contacts, size.Companies, size.Deals = c.Int("contacts"), c.Int("companies"), c.Int("deals")
-	size.Tickets, size.Calls = c.Int("tickets"), c.Int("calls")
+	size := portalSize(c)
+	size.Token = c.String("token")
 	size.BurstLimit, size.DailyLimit = c.Int("quota"), c.Int("daily-quota")
 	size.IndexLag.Max = c.Duration("index-lag")
 	size.Logger = p.log

@@ -20,7 +20,7 @@ func runSink(c *cli.Context, p *parts) error {
 	if err := p.requireDatabase(); err != nil {
 		return err
 	}
-	_, js, err := p.connectNATS(c.Context, false)
+	js, err := p.connectNATS(c.Context, false)
 	if err != nil {
 		return err
 	}

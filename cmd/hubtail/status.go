@@ -27,7 +27,7 @@ func statusCommand() *cli.Command {
 			&cli.BoolFlag{Name: "json", Usage: "print JSON"},
 			&cli.DurationFlag{Name: "stale", Usage: "a watermark older than this needs attention", Value: 15 * time.Minute, EnvVars: env("HUBTAIL_STALE")}),
 		Before: noArguments,
-		Action: runStatus,
+		Action: withParts(runStatus),
 	}
 }
 
@@ -71,19 +71,10 @@ type runRow struct {
 	Error       string    `json:"error,omitempty"`
 }
 
-func runStatus(c *cli.Context) error {
-	o, err := readOptions(c)
-	if err != nil {
-		return err
-	}
-	if o.natsURL == "" && o.databaseURL == "" {
+func runStatus(c *cli.Context, p *parts) error {
+	if p.natsURL == "" && p.databaseURL == "" {
 		return usageError{errors.New("nothing to look at: set NATS_URL, DATABASE_URL or both")}
 	}
-	p, err := newParts(o)
-	if err != nil {
-		return err
-	}
-	defer p.close()
 	s := p.readStatus(c.Context, c.Duration("stale"))
 	if c.Bool("json") {
 		encoder := json.NewEncoder(c.App.Writer)
@@ -128,7 +119,7 @@ func (s *status) problem(format string, args ...any) {
 }
 
 func (p *parts) readLog(ctx context.Context, s *status) error {
-	_, js, err := p.connectNATS(ctx, false)
+	js, err := p.connectNATS(ctx, false)
 	if err != nil {
 		return err
 	}

@@ -60,8 +60,7 @@ func (p *parts) upNATS(c *cli.Context) (jetstream.JetStream, error) {
 		if p.natsListen != "" {
 			p.log.Warn("there is a NATS server already, so none of ours listens", "nats_listen", p.natsListen)
 		}
-		_, js, err := p.connectNATS(c.Context, true)
-		return js, err
+		return p.connectNATS(c.Context, true)
 	}
 	server, err := p.startNATS(c, "nats-")
 	if err != nil {

@@ -87,7 +87,7 @@ func (v *viewer) watchLoad(ctx context.Context) error {
 	}
 	usage := v.client.Usage()
 	printf(v.out, "\n%s records read, logged and committed to tables in %s with %d requests, %d of them refused (429)\n\n",
-		thousands(records), time.Since(v.loading).Round(100*time.Millisecond), requests(usage), usage.RateLimited)
+		thousands(records), time.Since(v.loading).Round(100*time.Millisecond), usage.Sent(), usage.RateLimited)
 	return nil
 }
 
@@ -107,17 +107,10 @@ func (v *viewer) bars() (bars []bar, done bool) {
 	return bars, done && len(bars) > 0
 }
 
-func requests(u hubspot.Usage) (n int64) {
-	for _, kind := range u.Requests {
-		n += kind
-	}
-	return n
-}
-
 func (v *viewer) quotaLine() string {
 	u := v.client.Usage()
 	return fmt.Sprintf("  quota      %d of %d per %s, %d of %d searches per %s; %s requests, %d refused",
-		u.Window.Used, u.Window.Limit, u.Window.Interval, u.Search.Used, u.Search.Limit, u.Search.Interval, thousands(requests(u)), u.RateLimited)
+		u.Window.Used, u.Window.Limit, u.Window.Interval, u.Search.Used, u.Search.Limit, u.Search.Interval, thousands(u.Sent()), u.RateLimited)
 }
 
 func (v *viewer) tablesLine() string {
@@ -208,14 +201,8 @@ func describe(e *schemas.Event) string {
 
 // waitComplete waits until every object type's watermark has passed at, and the tables are there too.
 func (v *viewer) waitComplete(ctx context.Context, at time.Time) error {
-	tick := time.NewTicker(redraw)
-	defer tick.Stop()
-	for !v.completeThrough(at) {
-		select {
-		case <-tick.C:
-		case <-ctx.Done():
-			return ctx.Err()
-		}
+	if err := waitUntil(ctx, redraw, func() bool { return v.completeThrough(at) }); err != nil {
+		return err
 	}
 	return waitApplied(ctx, v.js, v.stream, v.source.Portal(), v.sink)
 }

@@ -22,6 +22,14 @@ type Usage struct {
 	ParkedFor   string    // why
 }
 
+// Sent returns the attempts of all kinds together.
+func (u Usage) Sent() (n int64) {
+	for _, kind := range u.Requests {
+		n += kind
+	}
+	return n
+}
+
 // Window is the state of the burst quota.
 type Window struct {
 	Limit    int           // requests per interval that we may use
