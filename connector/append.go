@@ -25,9 +25,14 @@ type page struct {
 	Origin schemas.Origin
 	// Primary says that the records came from HubSpot's primary store (list, batch read). Search answers from an index that
 	// may be stale: where its records contradict the log, they are read again before they are believed.
-	Primary  bool
+	Primary bool
+	// After is the log's position, as Position returned it before the page was read: what came into the log since may be
+	// newer than a record of the page with the same modification time.
+	After    uint64
 	Records  []hubspot.Record
 	Rejected []hubspot.RejectedRecord
+	Endings  []ending         // of records that cannot be read any longer
+	Links    []*schemas.Links // of records of this type, each set whole
 	// Asked are the names that the records were read with, as the objectLog's asked returned them; nil if that does not
 	// matter. If the definitions changed since, a record that seems to have lost a value is read again.
 	Asked    []string
@@ -51,7 +56,7 @@ type objectLog struct {
 	timeout  time.Duration         // of one attempt to publish; publishTimeout but for tests
 	logger   *slog.Logger
 	// confirm reads records again from HubSpot's primary store. Ids that it does not answer are gone.
-	confirm func(ctx context.Context, ids []string) ([]hubspot.Record, error)
+	confirm func(ctx context.Context, ids []string) (hubspot.Batch, error)
 	// asked returns the names of the properties that records are to be read with now; nil if there is no choice.
 	asked func() []string
 
@@ -130,10 +135,13 @@ func (l *objectLog) append(ctx context.Context, d *draft, advance func(*schemas.
 
 // judge decides for every open entry whether it is published, and reads doubtful records again.
 func (l *objectLog) judge(ctx context.Context, d *draft) error {
-	narrow := d.page.Asked != nil && !sameSlice(d.page.Asked, l.asked())
+	how := reading{
+		primary: d.page.Primary, after: d.page.After,
+		narrow: d.page.Asked != nil && !sameSlice(d.page.Asked, l.asked()),
+	}
 	var doubts []*entry
 	for _, e := range d.open() {
-		if e.judge(d.page.Primary, narrow); e.verdict == doubtful {
+		if e.judge(how); e.verdict == doubtful {
 			doubts = append(doubts, e)
 		}
 	}
@@ -144,19 +152,19 @@ func (l *objectLog) judge(ctx context.Context, d *draft) error {
 	for i, e := range doubts {
 		ids[i] = e.id()
 	}
-	records, err := l.confirm(ctx, ids)
+	read, err := l.confirm(ctx, ids)
 	if err != nil {
 		return fmt.Errorf("read %d doubtful records again: %w", len(doubts), err)
 	}
-	l.logger.Debug("doubtful records read again", "records", len(doubts), "found", len(records))
-	if healed := resolveDoubts(doubts, records, l.subjectOf); len(healed) > 0 {
+	l.logger.Debug("doubtful records read again", "records", len(doubts), "found", len(read.Records))
+	if healed := l.resolveDoubts(doubts, read, d.at); len(healed) > 0 {
 		if err := l.lookup(ctx, healed, false); err != nil {
 			return err
 		}
 	}
 	for _, e := range doubts {
 		if e.verdict == undecided {
-			e.judge(true, false)
+			e.judge(reading{primary: true})
 		}
 	}
 	return nil

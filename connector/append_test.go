@@ -96,10 +96,10 @@ func TestConflictOnARecordIsReadAgainAndRetried(t *testing.T) {
 	mustAppend(t, l, polled(record(7, day)), nil)
 
 	// Someone else writes record 6 between our look and our batch.
-	l.confirm = func(ctx context.Context, ids []string) ([]hubspot.Record, error) {
+	l.confirm = func(ctx context.Context, ids []string) (hubspot.Batch, error) {
 		rival := newEvent("7", contacts, record(6, day.Add(time.Minute), "b", "1"), lastEvent{}, schemas.OriginWebhook, time.Time{})
 		_, err := b.js.PublishMsg(ctx, newMsg(rival.Encode()))
-		return []hubspot.Record{record(7, day, "fresh", "yes")}, err
+		return hubspot.Batch{Records: []hubspot.Record{record(7, day, "fresh", "yes")}}, err
 	}
 	p := polled(record(7, day, "stale", "?"), record(6, day.Add(time.Hour), "b", "2"))
 	p.Primary = false
@@ -191,9 +191,9 @@ func TestDoubtfulRecordsAreReadAgainBeforeTheyArePublished(t *testing.T) {
 	mustAppend(t, l, polled(record(1, day, "v", "1"), gone, record(3, day, "v", "1")), nil)
 
 	var asked []string
-	l.confirm = func(_ context.Context, ids []string) ([]hubspot.Record, error) {
+	l.confirm = func(_ context.Context, ids []string) (hubspot.Batch, error) {
 		asked = ids
-		return []hubspot.Record{record(1, day, "v", "calculated anew")}, nil
+		return hubspot.Batch{Records: []hubspot.Record{record(1, day, "v", "calculated anew")}}, nil
 	}
 	stale := polled(record(1, day, "v", "stale"), record(2, day.Add(time.Hour), "v", "1"), record(3, day, "v", "1"))
 	stale.Primary = false
@@ -205,8 +205,8 @@ func TestDoubtfulRecordsAreReadAgainBeforeTheyArePublished(t *testing.T) {
 	equal(t, "events of the archived record", len(b.events("2")), 1)
 
 	// It really was restored.
-	l.confirm = func(_ context.Context, ids []string) ([]hubspot.Record, error) {
-		return []hubspot.Record{record(2, day.Add(time.Hour), "v", "1")}, nil
+	l.confirm = func(_ context.Context, ids []string) (hubspot.Batch, error) {
+		return hubspot.Batch{Records: []hubspot.Record{record(2, day.Add(time.Hour), "v", "1")}}, nil
 	}
 	mustAppend(t, l, stale, nil)
 	equal(t, "op", b.events("2")[1].Op, schemas.OpRestored)
@@ -222,9 +222,9 @@ func TestRecordsReadWithFormerPropertiesAreReadAgain(t *testing.T) {
 	old, now := []string{"a"}, []string{"a", "new"}
 	l.asked = func() []string { return now }
 	mustAppend(t, l, polled(record(1, day, "a", "1", "new", "1")), nil)
-	l.confirm = func(_ context.Context, ids []string) ([]hubspot.Record, error) {
+	l.confirm = func(_ context.Context, ids []string) (hubspot.Batch, error) {
 		equalSlices(t, "read again", ids, []string{"1", "2"})
-		return []hubspot.Record{record(1, day.Add(1), "a", "1", "new", "1"), record(2, day, "new", "2")}, nil
+		return hubspot.Batch{Records: []hubspot.Record{record(1, day.Add(1), "a", "1", "new", "1"), record(2, day, "new", "2")}}, nil
 	}
 	p := polled(record(1, day, "a", "1"), record(2, day))
 	p.Asked = old
@@ -242,9 +242,9 @@ func TestMalformedAndOversizedRecordsBecomeDeadLettersOnceAndTheRestFlows(t *tes
 		{Reason: "no id", Raw: `{}`}, {Reason: "no id", Raw: `{"x":1}`},
 	}
 	var again []string
-	confirm := func(_ context.Context, ids []string) ([]hubspot.Record, error) {
+	confirm := func(_ context.Context, ids []string) (hubspot.Batch, error) {
 		again = append(again, ids...)
-		return nil, nil
+		return hubspot.Batch{}, nil
 	}
 	l.confirm = confirm
 	for _, want := range []schemas.Counts{
@@ -260,8 +260,8 @@ func TestMalformedAndOversizedRecordsBecomeDeadLettersOnceAndTheRestFlows(t *tes
 	equal(t, "dead letters after a restart", b.count(schemas.KindDeadLetter), 5)
 
 	// A record that was malformed once is in order when it is read again.
-	l.confirm = func(_ context.Context, ids []string) ([]hubspot.Record, error) {
-		return records(1, 9, day.Add(1e9)), nil
+	l.confirm = func(_ context.Context, ids []string) (hubspot.Batch, error) {
+		return hubspot.Batch{Records: records(1, 9, day.Add(1e9))}, nil
 	}
 	_, err := l.Reload(t.Context())
 	must(t, err)

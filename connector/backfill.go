@@ -72,6 +72,7 @@ type answered struct {
 	ids      pageIDs
 	settled  schemas.Range
 	asked    []string // names of the properties it was asked for
+	after    uint64   // position of the log when it was asked for
 	err      error
 }
 

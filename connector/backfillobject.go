@@ -124,7 +124,9 @@ func (o *backfillObject) take() []*answered {
 // append puts pages into the log with the cursor that says that their ids are read.
 func (o *backfillObject) append(ctx context.Context, pages []*answered, total int64) error {
 	p := page{Origin: schemas.OriginBackfill, Primary: pages[0].request.lane == laneList, Asked: pages[0].asked, APICalls: int64(len(pages))}
+	p.After = pages[0].after
 	for _, a := range pages {
+		p.After = min(p.After, a.after)
 		p.Records = append(p.Records, a.records...)
 		p.Rejected = append(p.Rejected, a.rejected...)
 	}
@@ -159,7 +161,7 @@ func (o *backfillObject) close(ctx context.Context) error {
 
 // list reads a page upward from the start of the range.
 func (a *answered) list(ctx context.Context, client *hubspot.Client) {
-	a.asked = a.object.follower.properties()
+	a.asked, a.after = a.object.follower.properties(), a.object.follower.log.Position()
 	req := hubspot.ListRequest{Object: a.object.follower.object, Limit: listPage, Properties: a.asked}
 	if from := a.request.From; from > 0 {
 		req.After = strconv.FormatInt(from, 10)

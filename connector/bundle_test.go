@@ -116,16 +116,16 @@ func (b *sourceBundle) nothingLost(object string, before time.Time) {
 // noDuplicatesOf is noDuplicates for one object of several: ids are unique per object only.
 func (b *sourceBundle) noDuplicatesOf(object string) {
 	b.t.Helper()
-	seen := map[string]bool{}
+	last := map[string]*schemas.Event{}
 	for _, m := range b.messages() {
 		if m.subject.Kind != schemas.KindRecord || m.subject.Object != object {
 			continue
 		}
-		if id := m.event(b.t).CEID(); seen[id] {
-			b.t.Errorf("event %s is in the log twice", id)
-		} else {
-			seen[id] = true
+		e := m.event(b.t)
+		if before := last[e.ID]; before != nil && e.Hash == before.Hash && e.UpdatedAt.Equal(before.UpdatedAt) {
+			b.t.Errorf("event %s is in the log twice", e.CEID())
 		}
+		last[e.ID] = e
 	}
 }
 

@@ -44,6 +44,13 @@ func (p *position) get() schemas.Cursor {
 	return cloneCursor(p.cursor)
 }
 
+// Position returns the sequence of the last committed cursor: everything that this source appended before is below it.
+func (l *objectLog) Position() uint64 {
+	l.head.mu.Lock()
+	defer l.head.mu.Unlock()
+	return l.head.seq
+}
+
 // Cursor returns a copy of the last committed cursor.
 func (l *objectLog) Cursor() schemas.Cursor { return l.head.get() }
 

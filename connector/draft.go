@@ -2,10 +2,7 @@ package connector
 
 import (
 	"bytes"
-	"crypto/sha256"
-	"encoding/hex"
 	"fmt"
-	"strings"
 	"time"
 
 	"github.com/nats-io/nats.go"
@@ -22,9 +19,10 @@ type draft struct {
 	tried   [][]byte // bodies of the cursors that we tried to publish
 }
 
-// newDraft takes the records of a page, each id once, and its malformed ones.
+// newDraft takes what a page brings, each id once: records, how records ended, malformed ones, and links.
 func (l *objectLog) newDraft(p page) *draft {
-	d := &draft{page: p, at: l.now().UTC().Truncate(time.Millisecond), entries: make([]*entry, 0, len(p.Records)+len(p.Rejected))}
+	d := &draft{page: p, at: l.now().UTC().Truncate(time.Millisecond)}
+	d.entries = make([]*entry, 0, len(p.Records)+len(p.Rejected)+len(p.Endings)+len(p.Links))
 	byID := make(map[string]*entry, len(p.Records))
 	for _, r := range p.Records {
 		r = inMillis(r)
@@ -39,10 +37,22 @@ func (l *objectLog) newDraft(p page) *draft {
 		byID[r.ID] = e
 		d.entries = append(d.entries, e)
 	}
+	for _, end := range p.Endings {
+		if e := byID[end.ID]; e != nil {
+			e.record, e.ending = hubspot.Record{}, &end
+			continue
+		}
+		e := &entry{ending: &end, subject: l.subjectOf(end.ID)}
+		byID[end.ID] = e
+		d.entries = append(d.entries, e)
+	}
 	for _, r := range p.Rejected {
 		e := l.deadEntry(r.ID, r.Reason, r.Raw, d.at)
 		e.readable = r.ID != "" && byID[r.ID] == nil
 		d.entries = append(d.entries, e)
+	}
+	for _, links := range p.Links {
+		d.entries = append(d.entries, l.linksEntry(links, d.at))
 	}
 	return d
 }
@@ -60,23 +70,35 @@ func (d *draft) open() []*entry {
 
 // resolveDoubts gives the doubtful entries what was read again for them. Those that were malformed before and are records now
 // are returned: their last events are still to be looked up.
-func resolveDoubts(doubts []*entry, records []hubspot.Record, subject func(id string) string) (healed []*entry) {
-	found := make(map[string]hubspot.Record, len(records))
-	for _, r := range records {
+func (l *objectLog) resolveDoubts(doubts []*entry, read hubspot.Batch, at time.Time) (healed []*entry) {
+	found := make(map[string]hubspot.Record, len(read.Records))
+	for _, r := range read.Records {
 		found[r.ID] = inMillis(r)
+	}
+	malformed := make(map[string]hubspot.RejectedRecord, len(read.Rejected))
+	for _, r := range read.Rejected {
+		malformed[r.ID] = r
 	}
 	for _, e := range doubts {
 		r, ok := found[e.id()]
+		bad, isBad := malformed[e.id()]
+		winner := read.Merged[e.id()]
 		e.confirmed = true
 		switch {
 		case ok && e.dead != nil:
-			*e = entry{record: r, subject: subject(r.ID), confirmed: true}
+			*e = entry{record: r, subject: l.subjectOf(r.ID), confirmed: true}
 			healed = append(healed, e)
 		case ok:
 			e.record, e.verdict = r, undecided
 		case e.dead != nil:
 			e.verdict = changed
-		default: // archived, merged or purged: whoever watches for those will tell
+		case isBad:
+			*e = *l.deadEntry(bad.ID, bad.Reason, bad.Raw, at)
+			e.confirmed = true
+			healed = append(healed, e)
+		case winner != "":
+			e.ending, e.verdict = &ending{ID: e.id(), Op: schemas.OpMerged, MergedInto: winner, At: at}, undecided
+		default: // archived or purged: whoever watches for those will tell
 			e.verdict = unchanged
 		}
 	}
@@ -85,9 +107,10 @@ func resolveDoubts(doubts []*entry, records []hubspot.Record, subject func(id st
 
 // counts says what the page did, as far as it is decided.
 func (d *draft) counts() schemas.Counts {
-	c := schemas.Counts{Fetched: int64(len(d.page.Records) + len(d.page.Rejected)), APICalls: d.page.APICalls}
+	c := schemas.Counts{Fetched: int64(len(d.page.Records) + len(d.page.Endings) + len(d.page.Rejected)), APICalls: d.page.APICalls}
 	for _, e := range d.entries {
 		switch {
+		case e.links != nil:
 		case e.verdict == unchanged:
 			c.Unchanged++
 		case e.dead != nil:
@@ -113,104 +136,6 @@ func (d *draft) hasTried(data []byte) bool {
 	return false
 }
 
-// verdict says what becomes of an entry.
-type verdict int
-
-const (
-	undecided verdict = iota
-	changed           // publish it
-	unchanged         // the log has it, or a newer state
-	doubtful          // it contradicts the log and may be stale: read it again
-)
-
-// entry is one record of a page beside its last event in the log, or a dead letter.
-type entry struct {
-	record    hubspot.Record
-	dead      *schemas.DeadLetter // instead of record
-	readable  bool                // the dead letter's id is the record's: it can be read again
-	subject   string
-	last      lastEvent
-	verdict   verdict
-	confirmed bool       // the record was read again for this page
-	op        schemas.Op // of the event, once encoded
-	msg       *nats.Msg
-	triedID   string // ce-id of the event that we tried to publish
-	done      bool   // known to be in the log
-}
-
-// id returns the record's id.
-func (e *entry) id() string {
-	if e.dead != nil {
-		return e.dead.ID
-	}
-	return e.record.ID
-}
-
-// lastEvent is the last message of a subject; seq is 0 if there is none.
-type lastEvent struct {
-	seq  uint64
-	msg  schemas.Message
-	time time.Time // ce-time
-}
-
-func (l *lastEvent) header(name string) string { return nats.Header(l.msg.Header).Get(name) }
-
-// event decodes the last event. One that cannot be read counts as one without values, so that the record's next state
-// repairs it.
-func (l *lastEvent) event() *schemas.Event {
-	if l.seq == 0 {
-		return nil
-	}
-	e, err := schemas.DecodeEvent(l.msg)
-	if err != nil {
-		return &schemas.Event{UpdatedAt: l.time}
-	}
-	return e
-}
-
-// judge compares the record with its last event. primary says that it cannot be stale, narrow that it was read with other
-// properties than it should be.
-func (e *entry) judge(primary, narrow bool) {
-	e.verdict = changed
-	if e.last.seq == 0 {
-		if !e.confirmed && (narrow || e.dead != nil && e.readable) {
-			e.verdict = doubtful
-		}
-		return
-	}
-	if e.triedID != "" && e.triedID == e.last.header(schemas.HeaderID) {
-		e.done = true // our own event, whose answer got lost
-		return
-	}
-	if e.dead != nil {
-		if sameDeadLetter(e.dead, e.last.msg) {
-			e.verdict = unchanged
-		} else if e.readable && !e.confirmed {
-			e.verdict = doubtful
-		}
-		return
-	}
-	r := e.record
-	if r.UpdatedAt.Before(e.last.time) {
-		e.verdict = unchanged
-		return
-	}
-	newer := r.UpdatedAt.After(e.last.time)
-	if schemas.ContentHash(r.Archived, "", r.Properties) == e.last.header(schemas.HeaderHash) {
-		if !newer {
-			e.verdict = unchanged
-		}
-		return
-	}
-	if e.confirmed {
-		return
-	}
-	// Archiving does not move the modification time, and the index keeps archived records for a while.
-	if last := e.last.event(); last.Archived && !r.Archived || !newer && !primary || narrow {
-		e.verdict = doubtful
-	}
-}
-
 // encode builds the messages of the entries to be published and returns these entries.
 func (l *objectLog) encode(d *draft) []*entry {
 	since := historyStart(l.head.cursor)
@@ -219,9 +144,14 @@ func (l *objectLog) encode(d *draft) []*entry {
 		if e.verdict != changed {
 			continue
 		}
+		if e.links != nil {
+			guard(e.msg, e.last.seq)
+			publish = append(publish, e)
+			continue
+		}
 		if e.dead == nil {
 			if reason := l.encodeEvent(e, d.page.Origin, since); reason != "" {
-				*e = *l.deadEntry(e.record.ID, reason, string(e.record.Properties), d.at)
+				*e = *l.deadEntry(e.id(), reason, string(e.record.Properties), d.at)
 			}
 		}
 		if e.dead != nil {
@@ -243,43 +173,35 @@ func (l *objectLog) encode(d *draft) []*entry {
 
 // encodeEvent makes the entry's event, or says why it cannot be one.
 func (l *objectLog) encodeEvent(e *entry, origin schemas.Origin, since time.Time) (reason string) {
-	event := newEvent(l.portal, l.object, e.record, e.last, origin, since)
+	var event *schemas.Event
+	if e.ending != nil {
+		event = newEnding(l.portal, l.object, *e.ending, e.last, origin)
+	} else {
+		event = newEvent(l.portal, l.object, e.record, e.last, origin, since)
+	}
 	msg := newMsg(event.Encode())
 	if err := event.Validate(); err != nil {
 		return err.Error()
 	}
-	limit := l.js.Conn().MaxPayload()
-	if size := msg.Size() + batchHeaders; int64(size) > limit {
-		return fmt.Sprintf("event of %d bytes is larger than the NATS server's max_payload of %d", size, limit)
+	if reason := l.tooLarge(msg); reason != "" {
+		return reason
 	}
 	guard(msg, e.last.seq)
 	e.op, e.msg, e.triedID = event.Op, msg, event.CEID()
 	return ""
 }
 
+// tooLarge says why a message is too large for the NATS server, "" if it is not.
+func (l *objectLog) tooLarge(msg *nats.Msg) string {
+	limit := l.js.Conn().MaxPayload()
+	if size := msg.Size() + batchHeaders; int64(size) > limit {
+		return fmt.Sprintf("message of %d bytes is larger than the NATS server's max_payload of %d", size, limit)
+	}
+	return ""
+}
+
 // batchHeaders is more than the headers that a batch adds to each message.
 const batchHeaders = 512
-
-// deadEntry makes a dead letter of a record. Records without an id are told apart by their text, so that reading one
-// again and again does not fill the log, and none pushes another out of it.
-func (l *objectLog) deadEntry(id, reason, raw string, at time.Time) *entry {
-	if id == "" {
-		sum := sha256.Sum256([]byte(raw))
-		id = "unknown-" + hex.EncodeToString(sum[:6])
-	}
-	raw = strings.ToValidUTF8(raw[:min(len(raw), maxRaw)], "")
-	dead := &schemas.DeadLetter{Portal: l.portal, Object: l.object.Name, ID: id, At: at, Reason: reason, Record: raw}
-	return &entry{dead: dead, subject: dead.Subject().String(), verdict: changed}
-}
-
-// maxRaw is how much of a record a dead letter quotes.
-const maxRaw = 64 << 10
-
-func sameDeadLetter(d *schemas.DeadLetter, m schemas.Message) bool {
-	c, err := schemas.DecodeControl(m)
-	last, ok := c.(*schemas.DeadLetter)
-	return err == nil && ok && last.Reason == d.Reason && strings.HasPrefix(d.Record, last.Record) // which may be cut
-}
 
 // fit returns how many of the entries go into one batch beside its tail, at least one.
 func fit(entries []*entry, limit int) int {
@@ -291,22 +213,6 @@ func fit(entries []*entry, limit int) int {
 	}
 	return len(entries)
 }
-
-// bury remembers the dead letters of a page that is in the log: the record will be read again and again.
-func (l *objectLog) bury(d *draft) {
-	for _, e := range d.entries {
-		if e.dead == nil {
-			continue
-		}
-		if l.buried == nil || len(l.buried) >= maxBuried {
-			l.buried = make(map[string]string)
-		}
-		l.buried[e.subject] = e.dead.Reason + e.dead.Record
-	}
-}
-
-// maxBuried bounds how many dead letters are remembered.
-const maxBuried = 100
 
 func messages(entries []*entry) []*nats.Msg {
 	msgs := make([]*nats.Msg, len(entries), len(entries)+2)

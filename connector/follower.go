@@ -54,9 +54,8 @@ func (f *follower) properties() []string {
 }
 
 // confirm reads records again from HubSpot's primary store, see objectLog.
-func (f *follower) confirm(ctx context.Context, ids []string) ([]hubspot.Record, error) {
-	batch, err := f.client.BatchRead(ctx, hubspot.BatchReadRequest{Object: f.object, IDs: ids, Properties: f.properties()})
-	return batch.Records, err
+func (f *follower) confirm(ctx context.Context, ids []string) (hubspot.Batch, error) {
+	return f.client.BatchRead(ctx, hubspot.BatchReadRequest{Object: f.object, IDs: ids, Properties: f.properties()})
 }
 
 // needsBackfill reports whether the object type was never read whole, or is being read.

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
+	"math"
 	"slices"
 	"strings"
 	"testing"
@@ -60,9 +61,9 @@ func openTestLog(t testing.TB, js jetstream.JetStream, instance string) *objectL
 		js: js, stream: jetlog.DefaultStream, portal: "7", object: contacts, instance: instance,
 		now: func() time.Time { return day }, timeout: publishTimeout, logger: slog.New(slog.DiscardHandler),
 		token: make(chan struct{}, 1),
-		confirm: func(context.Context, []string) ([]hubspot.Record, error) {
+		confirm: func(context.Context, []string) (hubspot.Batch, error) {
 			t.Error("records read again without need")
-			return nil, nil
+			return hubspot.Batch{}, nil
 		},
 		asked: func() []string { return nil },
 	}
@@ -139,7 +140,11 @@ func (b *logBundle) noDuplicates() {
 		} else {
 			seen[id] = true
 		}
-		if before := last[e.ID]; before != nil && e.UpdatedAt.Before(before.UpdatedAt) {
+		switch before := last[e.ID]; {
+		case before == nil:
+		case e.Hash == before.Hash && e.UpdatedAt.Equal(before.UpdatedAt):
+			b.t.Errorf("record %s is in the log twice with the same state", e.ID)
+		case e.UpdatedAt.Before(before.UpdatedAt):
 			b.t.Errorf("record %s goes back from %s to %s", e.ID, before.UpdatedAt, e.UpdatedAt)
 		}
 		last[e.ID] = e
@@ -163,7 +168,7 @@ func records(from, n int, updated time.Time) []hubspot.Record {
 }
 
 func polled(records ...hubspot.Record) page {
-	return page{Origin: schemas.OriginPoll, Primary: true, Records: records}
+	return page{Origin: schemas.OriginPoll, Primary: true, After: math.MaxUint64, Records: records}
 }
 
 // moveTo returns an advance that sets how far was polled.

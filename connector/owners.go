@@ -78,7 +78,7 @@ func (r *roster) syncOnce(ctx context.Context) error {
 
 // read appends all owners. What it read is complete as of its beginning.
 func (r *roster) read(ctx context.Context) (schemas.Counts, error) {
-	from := r.client.Now()
+	from, position := r.client.Now(), r.log.Position()
 	owners, err := r.all(ctx)
 	if err != nil {
 		return schemas.Counts{}, err
@@ -89,7 +89,7 @@ func (r *roster) read(ctx context.Context) (schemas.Counts, error) {
 		return schemas.Counts{}, err
 	}
 	return r.log.Append(ctx, page{
-		Origin: schemas.OriginPoll, Primary: true, Records: owners, APICalls: 2,
+		Origin: schemas.OriginPoll, Primary: true, After: position, Records: owners, APICalls: 2,
 	}, func(c *schemas.Cursor) {
 		if c.BackfilledAt.IsZero() {
 			c.BackfilledAt = from
@@ -112,6 +112,7 @@ func (r *roster) all(ctx context.Context) ([]hubspot.Record, error) {
 }
 
 // confirm reads the owners again, see objectLog.
-func (r *roster) confirm(ctx context.Context, _ []string) ([]hubspot.Record, error) {
-	return r.all(ctx)
+func (r *roster) confirm(ctx context.Context, _ []string) (hubspot.Batch, error) {
+	owners, err := r.all(ctx)
+	return hubspot.Batch{Records: owners}, err
 }

@@ -26,6 +26,7 @@ func newEvent(portal string, o hubspot.Object, r hubspot.Record, last lastEvent,
 	}
 	if before != nil { // the first event has nothing to differ from: all of it is new
 		e.Changed, e.Previous = schemas.Diff(before.Properties, r.Properties)
+		e.SameTime = r.UpdatedAt.Equal(before.UpdatedAt)
 	}
 	return e
 }

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"strconv"
+	"strings"
 	"unicode/utf8"
 )
 
@@ -31,6 +32,9 @@ func decodeEvent(m Message, subject Subject) (*Event, error) {
 	e := &Event{Hash: header(m.Header, HeaderHash), Origin: Origin(header(m.Header, HeaderOrigin))}
 	if err := e.decodeBody(m.Data, subject); err != nil {
 		return nil, err
+	}
+	if id := header(m.Header, HeaderID); e.PreviousSeq > 0 && !strings.HasSuffix(id, e.Hash) {
+		e.SameTime = strings.HasSuffix(id, ":"+strconv.FormatUint(e.PreviousSeq, 10))
 	}
 	if body := (Subject{Kind: KindRecord, Portal: e.Portal, Object: e.Object, ID: e.ID}); body != subject {
 		return nil, fmt.Errorf("body is about %s, not about its subject", body)

@@ -56,7 +56,7 @@
 //     FuzzParseProperties (against encoding/json).
 //   - No text is lost, half characters and NULs included: FuzzAppendString.
 //   - States that differ have different content hashes: TestContentHashTellsStatesApart.
-//   - A state has the same CloudEvents id however often and however it is found: TestCEIDIsTheSameForTheSameState.
+//   - A change has the same CloudEvents id however it is found, and no other has it: TestCEIDIsTheSameForTheSameChange.
 //   - Messages of a later version can be told apart and skipped: TestUnknownKindsCanBeSkipped.
 //   - Hostile input costs neither stack nor a crash: TestScannerRefuses, FuzzDecodeEvent, FuzzDecodeControl.
 package schemas

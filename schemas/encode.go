@@ -38,8 +38,8 @@ var eventHeaders = [...]string{
 	HeaderDataSchema, HeaderContentType, HeaderHash, HeaderOrigin,
 }
 
-// CEID returns the event's CloudEvents id, `<object>:<id>:<updatedAt ms>:<hash>`: the same for the same state, however
-// often it is read. Hash must be set.
+// CEID returns the event's CloudEvents id, `<object>:<id>:<updatedAt ms>:<hash>`, and `:<previous_seq>` if SameTime: a
+// state can come back (a restored record has its old modification time and values), an id must not. Hash must be set.
 func (e *Event) CEID() string {
 	return string(e.appendCEID(make([]byte, 0, 128)))
 }
@@ -48,7 +48,11 @@ func (e *Event) appendCEID(b []byte) []byte {
 	b = append(append(b, e.Object...), ':')
 	b = append(append(b, e.ID...), ':')
 	b = strconv.AppendInt(b, e.UpdatedAt.UnixMilli(), 10)
-	return append(append(b, ':'), e.Hash...)
+	b = append(append(b, ':'), e.Hash...)
+	if e.SameTime {
+		b = strconv.AppendUint(append(b, ':'), e.PreviousSeq, 10)
+	}
+	return b
 }
 
 func (e *Event) sizeHint() int {

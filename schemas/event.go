@@ -55,6 +55,9 @@ type Event struct {
 	Previous     Properties // their old values, where there were any
 	PreviousSeq  uint64     // stream sequence of the record's previous event, 0 if none
 	Hash         string     // content hash, see ContentHash
+	// SameTime says that UpdatedAt is the previous event's: HubSpot moves it neither when a record is archived or restored
+	// nor when a calculated value changes. It travels in CEID only.
+	SameTime bool
 }
 
 // Validate reports what is wrong with an event: what would keep DecodeEvent from accepting it. It does not look at Hash.

@@ -153,12 +153,20 @@ func TestContentHashIsDocumented(t *testing.T) {
 	}
 }
 
-func TestCEIDIsTheSameForTheSameState(t *testing.T) {
+func TestCEIDIsTheSameForTheSameChange(t *testing.T) {
 	e := newRandom(1).event()
 	first := e.Encode().Header[schemas.HeaderID][0]
-	e.Origin, e.PreviousSeq, e.Changed, e.Previous = schemas.OriginVerify, 7, nil, nil
+	e.Origin, e.Changed, e.Previous = schemas.OriginVerify, nil, nil
 	if again := e.Encode().Header[schemas.HeaderID][0]; again != first {
 		t.Errorf("found in another way, the id is %s, not %s", again, first)
+	}
+	back := *e
+	back.PreviousSeq, back.SameTime = 8, true
+	if id := back.Encode().Header[schemas.HeaderID][0]; id == first {
+		t.Error("when the same state comes back after another event, the id is the same")
+	}
+	if read, err := schemas.DecodeEvent(back.Encode()); err != nil || !read.SameTime || read.CEID() != back.CEID() {
+		t.Errorf("decoded: %+v, %v", read, err)
 	}
 	e.UpdatedAt = e.UpdatedAt.Add(time.Millisecond)
 	if later := e.Encode().Header[schemas.HeaderID][0]; later == first {

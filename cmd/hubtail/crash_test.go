@@ -88,8 +88,8 @@ func requireNoEventTwice(t *testing.T, js jetstream.JetStream) {
 	}
 	defer messages.Stop()
 	type last struct {
-		id  string
-		seq uint64
+		state string
+		seq   uint64
 	}
 	seen, events := map[string]last{}, 0
 	for range stream.CachedInfo().State.Msgs {
@@ -109,13 +109,14 @@ func requireNoEventTwice(t *testing.T, js jetstream.JetStream) {
 				t.Fatal(err)
 			}
 			before := seen[m.Subject()]
-			if before.id == e.CEID() {
+			state := e.UpdatedAt.String() + e.Hash
+			if before.state == state {
 				t.Errorf("%s is in the log twice, at %d and %d", e.CEID(), before.seq, meta.Sequence.Stream)
 			}
 			if e.PreviousSeq != before.seq && before.seq != 0 {
 				t.Errorf("%s at %d names %d as the event before it, but that is %d", m.Subject(), meta.Sequence.Stream, e.PreviousSeq, before.seq)
 			}
-			seen[m.Subject()] = last{e.CEID(), meta.Sequence.Stream}
+			seen[m.Subject()] = last{state, meta.Sequence.Stream}
 			events++
 		}
 		if meta.NumPending == 0 {
