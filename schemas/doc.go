@@ -20,6 +20,9 @@
 //	hubspot.147893286._run.contacts                             Run
 //	hubspot.147893286._dead_letter.contacts.713492963559        DeadLetter
 //
+// Beside it stands a work queue of what HubSpot's webhooks say, Hint, on subjects of its own (HintRoot): what the source
+// is still to read. A hint holds no values, and hints about one thing replace each other.
+//
 // # Reading it
 //
 // ParseSubject says what a message is about without looking at its body. DecodeEvent reads change events,
@@ -54,6 +57,8 @@
 //   - Every subject is one that NATS can store and address, and reads back: FuzzParseSubject.
 //   - Properties are canonical, whatever order, escapes and repetitions they came in: TestPropertiesAreCanonical,
 //     FuzzParseProperties (against encoding/json).
+//   - Hints about one thing replace each other and no others, whatever their ids: TestHintsShareASubjectOnlyIfTheyAskForTheSame;
+//     each is seen by one filter: TestHintFiltersHaveNothingInCommon.
 //   - No text is lost, half characters and NULs included: FuzzAppendString.
 //   - States that differ have different content hashes: TestContentHashTellsStatesApart.
 //   - A change has the same CloudEvents id however it is found, and no other has it: TestCEIDIsTheSameForTheSameChange.

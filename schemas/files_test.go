@@ -58,6 +58,11 @@ func TestAsyncAPIDescribesEverySubject(t *testing.T) {
 			t.Errorf("no channel with the address hubspot.{portal}.%s", address)
 		}
 	}
+	for _, address := range []string{"{object}.{id}", "_links.{object}.{id}.{to}", "_purge.{object}.{id}"} {
+		if !strings.Contains(doc, "\n    address: hubspot-hints.{portal}."+address+"\n") {
+			t.Errorf("no channel with the address hubspot-hints.{portal}.%s", address)
+		}
+	}
 	for name := range newRandom(1).event().Encode().Header {
 		if !strings.Contains(doc, "\n        "+name+": {") {
 			t.Errorf("header %s is not described", name)
