@@ -44,11 +44,15 @@ func (x *index) changed(t *table, r, before *record) {
 			x.older[r.id] = nil
 		}
 	}
+	now := t.portal.nowMS()
 	if lag.Off || (!r.live() && !lag.Archives) || r.purged {
 		x.apply(t, r)
+		t.portal.observed(t, r, before, now, now)
 		return
 	}
-	heap.Push(&t.portal.queue, indexing{t.portal.nowMS() + t.portal.lag().Milliseconds(), t, r})
+	due := now + t.portal.lag().Milliseconds()
+	heap.Push(&t.portal.queue, indexing{due, t, r})
+	t.portal.observed(t, r, before, now, due)
 }
 
 // apply makes r the indexed version, unless a newer one is indexed already.

@@ -58,6 +58,9 @@ type Options struct {
 	Webhooks Webhooks
 	LiveMix  LiveMix
 
+	// Observe is told of every change of a record, in order and before anybody can read it. It must not call the simulator.
+	Observe func(Change)
+
 	Now    func() time.Time // HubSpot's clock; nil = time.Now
 	Logger *slog.Logger     // nil = discard
 }
