@@ -138,7 +138,10 @@ func (s *Source) openLog(ctx context.Context, object hubspot.Object) (*objectLog
 // Run follows the portal until ctx ends: a full read of every object type that never had one, and polls all the while. It
 // returns nil when ctx ended, after the append in flight, and an error only if going on makes no sense: the token is
 // refused. An object type that cannot be read does not stop the others; see Status.
-func (s *Source) Run(ctx context.Context) error {
+func (s *Source) Run(ctx context.Context) error { return s.lead(ctx) }
+
+// lead does all that a source does, until ctx ends. Everything that reads HubSpot starts here and is waited for.
+func (s *Source) lead(ctx context.Context) error {
 	g, gctx := errgroup.WithContext(ctx)
 	for _, f := range s.followers {
 		g.Go(func() error { return f.follow(gctx) })
