@@ -92,6 +92,7 @@ func cloneCursor(c schemas.Cursor) schemas.Cursor {
 		b.Ranges = slices.Clone(b.Ranges)
 		c.Backfill = &b
 	}
+	c.Links = c.Links.Clone()
 	return c
 }
 

@@ -52,6 +52,12 @@ func (r random) cursor() *schemas.Cursor {
 		c.Quota = &schemas.Quota{Requests: r.Int64(), DailyLimit: r.IntN(1e6), Remaining: &remaining, Breaker: "closed", ParkedUntil: pick(r, time.Time{}, r.time())}
 	}
 	if pick(r, true, false) {
+		c.Links = &schemas.LinkProgress{
+			Seq: uint64(r.IntN(1e9)), To: []string{r.text(1), r.text(1)}, Refused: pick(r, nil, map[string]string{r.text(1): r.text(0)}),
+			Sweep: pick(r, nil, &schemas.Sweep{Turn: r.Int64(), StartedAt: r.time(), DoneAt: pick(r, time.Time{}, r.time()), Seq: 3, End: 7, Done: 1, Total: 2}),
+		}
+	}
+	if pick(r, true, false) {
 		c.Backfill = &schemas.Backfill{RunID: r.text(0), StartedAt: r.time(), Total: r.Int64(), Counts: schemas.Counts{Fetched: r.Int64()}}
 		end := int64(0)
 		for range r.IntN(4) {

@@ -21,6 +21,8 @@ type Cursor struct {
 	PolledTo time.Time `json:"polled_to,omitzero"`
 	// CompleteThrough is the watermark: everything modified before it is in the log. Zero until the first backfill is done.
 	CompleteThrough time.Time `json:"complete_through,omitzero"`
+	// Links says how far associations were read, nil if they never were.
+	Links *LinkProgress `json:"links,omitempty"`
 	// Quota is what the source had used of HubSpot's quota when it wrote the cursor, all object types together.
 	Quota *Quota `json:"quota,omitempty"`
 }
@@ -68,6 +70,9 @@ func (c *Cursor) normalise() {
 	if c.Quota != nil {
 		milliseconds(&c.Quota.ParkedUntil)
 	}
+	if c.Links != nil {
+		c.Links.normalise()
+	}
 	if c.Backfill != nil {
 		milliseconds(&c.Backfill.StartedAt)
 		c.Backfill.Ranges = orEmpty(c.Backfill.Ranges)
@@ -75,6 +80,11 @@ func (c *Cursor) normalise() {
 }
 
 func (c *Cursor) check() error {
+	if c.Links != nil {
+		if err := c.Links.check(); err != nil {
+			return fmt.Errorf("links: %w", err)
+		}
+	}
 	if c.Backfill == nil {
 		return nil
 	}
