@@ -43,7 +43,7 @@ func Compare(ctx context.Context, conn *pgx.Conn, schema, object string, truth i
 		return result, fmt.Errorf("compare %s: %w", object, err)
 	}
 	defer func() { _ = tx.Rollback(ctx) }()
-	t, err := openTable(ctx, tx, schema, object)
+	t, err := openTable(ctx, tx, schema, object, "")
 	if err != nil {
 		return result, fmt.Errorf("compare %s: %w", object, err)
 	}
@@ -107,7 +107,8 @@ type column struct {
 	sqlType string
 }
 
-func openTable(ctx context.Context, tx pgx.Tx, schema, object string) (*table, error) {
+// openTable selects the rows that where selects, "" for all, ascending by id.
+func openTable(ctx context.Context, tx pgx.Tx, schema, object, where string, args ...any) (*table, error) {
 	// One time zone and one date style, whatever the server's defaults are.
 	if _, err := tx.Exec(ctx, "set local timezone to 'UTC'; set local datestyle to 'ISO, YMD'"); err != nil {
 		return nil, err
@@ -120,8 +121,8 @@ func openTable(ctx context.Context, tx pgx.Tx, schema, object string) (*table, e
 	if err != nil {
 		return nil, err
 	}
-	query := "select * from " + pgx.Identifier{schema, name}.Sanitize() + " order by id"
-	rows, err := tx.Query(ctx, query, pgx.QueryResultFormats{pgx.TextFormatCode})
+	query := "select * from " + pgx.Identifier{schema, name}.Sanitize() + " " + where + " order by id"
+	rows, err := tx.Query(ctx, query, append([]any{pgx.QueryResultFormats{pgx.TextFormatCode}}, args...)...)
 	if err != nil {
 		return nil, err
 	}

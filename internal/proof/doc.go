@@ -1,6 +1,7 @@
 // Package proof compares the tables with the source, row by row and value by value: what `hubtail demo` and the crash
 // tests end with. It shares no code with the sink's casts, so that it cannot repeat their mistakes, and it reads the
-// simulator's ground truth, which a real HubSpot has not got.
+// simulator's ground truth, which a real HubSpot has not got. `hubtail verify` compares rows by the same rules with the
+// log's last events.
 //
 // What it promises:
 //   - A row that is missing, superfluous or different in any value or flag is found, and named:
