@@ -76,7 +76,7 @@ func runChildAppend(js jetstream.JetStream) error {
 
 // crashConfig makes a source busy.
 var crashConfig = Config{
-	Objects: []string{"calls", "contacts"}, PollInterval: 20 * time.Millisecond, Settle: 100 * time.Millisecond, Takeover: time.Second,
+	Objects: []string{"calls", "contacts"}, PollInterval: 20 * time.Millisecond, Settle: 100 * time.Millisecond,
 }
 
 func runChildSource(js jetstream.JetStream, url string) error {

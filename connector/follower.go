@@ -44,6 +44,13 @@ func newFollower(s *Source, object hubspot.Object, log *objectLog) *follower {
 	return f
 }
 
+// reset forgets what an earlier time as the leader left behind.
+func (f *follower) reset() {
+	f.prepareOnce, f.prepared, f.loaded = sync.Once{}, make(chan struct{}), make(chan error, 1)
+	f.loading.Store(false)
+	f.lastPass, f.movedAt, f.summary = time.Time{}, time.Time{}, runSummary{}
+}
+
 // properties returns the names of the properties that records are to be read with: all there are. The slice is never
 // changed, but replaced when a definition comes or goes.
 func (f *follower) properties() []string {

@@ -37,7 +37,6 @@ type Config struct {
 	Reach               time.Duration // how far back polls look all the same for what the index shows late; 0 means 15 min
 	DefinitionsInterval time.Duration // between two reads of properties, pipelines and owners; 0 means 5 min
 	RunInterval         time.Duration // between two summaries of what polls found; 0 means 5 min
-	Takeover            time.Duration // how long another source's cursor may stand still; 0 means 40 s
 
 	Logger *slog.Logger // nil means discard
 }
@@ -57,7 +56,6 @@ func (cfg Config) withDefaults() Config {
 	orElse(&cfg.Reach, 15*time.Minute)
 	orElse(&cfg.DefinitionsInterval, 5*time.Minute)
 	orElse(&cfg.RunInterval, 5*time.Minute)
-	orElse(&cfg.Takeover, 40*time.Second)
 	if cfg.Stream == "" {
 		cfg.Stream = jetlog.DefaultStream
 	}
@@ -83,6 +81,7 @@ type Source struct {
 	followers []*follower // in the order of Config.Objects
 	owners    *roster     // nil unless configured
 	loads     chan *follower
+	lease     *lease
 }
 
 // New returns a source. It makes sure that the stream exists and asks HubSpot for what the configuration leaves open: the
@@ -102,7 +101,11 @@ func New(ctx context.Context, cfg Config) (*Source, error) {
 		}
 		cfg.Portal = strconv.FormatInt(account.PortalID, 10)
 	}
-	s := &Source{cfg: cfg, portal: cfg.Portal}
+	lease, err := newLease(ctx, cfg, cfg.Portal)
+	if err != nil {
+		return nil, err
+	}
+	s := &Source{cfg: cfg, portal: cfg.Portal, lease: lease}
 	objects, err := resolve(ctx, cfg.Client, cfg.Objects)
 	if err != nil {
 		return nil, err
@@ -138,10 +141,23 @@ func (s *Source) openLog(ctx context.Context, object hubspot.Object) (*objectLog
 // Run follows the portal until ctx ends: a full read of every object type that never had one, and polls all the while. It
 // returns nil when ctx ended, after the append in flight, and an error only if going on makes no sense: the token is
 // refused. An object type that cannot be read does not stop the others; see Status.
-func (s *Source) Run(ctx context.Context) error { return s.lead(ctx) }
+//
+// Of several sources of a portal one leads; the others stand by: they ask HubSpot nothing.
+func (s *Source) Run(ctx context.Context) error {
+	return s.lease.Run(ctx, s.me(TaskFollow), s.lead, s.standBy)
+}
 
-// lead does all that a source does, until ctx ends. Everything that reads HubSpot starts here and is waited for.
+// lead does all that a source does while it has the lease, until ctx ends, and can be called again. Everything that reads
+// HubSpot starts here and is waited for.
 func (s *Source) lead(ctx context.Context) error {
+	s.cfg.Logger.Info("leading", "component", "source", "portal", s.portal)
+	s.loads = make(chan *follower, len(s.followers))
+	for _, f := range s.followers {
+		f.reset()
+	}
+	for _, w := range s.workers() {
+		w.status.lead()
+	}
 	g, gctx := errgroup.WithContext(ctx)
 	for _, f := range s.followers {
 		g.Go(func() error { return f.follow(gctx) })
@@ -199,19 +215,26 @@ func (s *Source) awaitPrepared(ctx context.Context) {
 }
 
 // Backfill reads the named object types whole, all of the source's if none is named, goes on with a full read that was
-// interrupted, and ends with what changed meanwhile. It returns the errors of all object types that failed.
+// interrupted, and ends with what changed meanwhile. It returns the errors of all object types that failed, or a LedError
+// if another source leads.
 func (s *Source) Backfill(ctx context.Context, objects ...string) error {
 	chosen, err := s.named(objects)
 	if err != nil {
 		return err
 	}
-	return s.once(ctx, chosen, len(objects) == 0 || slices.Contains(objects, ownersObject), true)
+	workers := make([]*worker, len(chosen))
+	for i, f := range chosen {
+		workers[i] = &f.worker
+	}
+	return s.pass(ctx, TaskBackfill, workers, func(ctx context.Context) error {
+		return s.once(ctx, chosen, len(objects) == 0 || slices.Contains(objects, ownersObject), true)
+	})
 }
 
 // Sync reads what changed since the last time, of every object type; what was never read whole is read whole. It returns
-// the errors of all object types that failed.
+// the errors of all object types that failed, or a LedError if another source leads.
 func (s *Source) Sync(ctx context.Context) error {
-	return s.once(ctx, s.followers, true, false)
+	return s.pass(ctx, TaskSync, s.workers(), func(ctx context.Context) error { return s.once(ctx, s.followers, true, false) })
 }
 
 // once makes one pass over the followers: definitions, full reads where due, changes.

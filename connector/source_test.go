@@ -167,7 +167,7 @@ func TestStandbyTakesOver(t *testing.T) {
 	t.Parallel()
 	b := setupSource(t, simulator.Options{Calls: 300, IndexLag: simulator.Lag{Off: true}}, Config{})
 	cfg := Config{
-		Objects: []string{"calls"}, PollInterval: 30 * time.Millisecond, Settle: 100 * time.Millisecond, Takeover: 1500 * time.Millisecond,
+		Objects: []string{"calls"}, PollInterval: 30 * time.Millisecond, Settle: 100 * time.Millisecond,
 	}
 	first, second := b.newSource(cfg), b.newSource(cfg)
 	stopFirst, stopSecond := b.run(first), b.run(second)

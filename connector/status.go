@@ -95,6 +95,13 @@ func (s *objectStatus) live(loading bool) {
 	}
 }
 
+// lead says that this source begins to lead.
+func (s *objectStatus) lead() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.phase, s.lastError, s.other = PhaseWaiting, "", nil
+}
+
 // follow shows the leading source's cursor.
 func (s *objectStatus) follow(c schemas.Cursor) {
 	s.mu.Lock()

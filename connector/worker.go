@@ -52,7 +52,12 @@ func (w *worker) keep(ctx context.Context, work func(context.Context) error) err
 			w.failed(ctx, PhaseFailed, err)
 			return fmt.Errorf("%s: HubSpot refuses the token (rotated or revoked? set the new one and start again): %w", w.log.object.Name, err)
 		case errors.Is(err, ErrStandby):
-			if err := w.standBy(ctx); err != nil && ctx.Err() == nil {
+			// Who led before us was still writing, or leads. If the lease says us, our cursor is where theirs is now.
+			w.logger.Info("another source moved the cursor")
+			w.source.lease.Doubt()
+			_ = pause(ctx, wait/4, wait/2)
+			wait = min(2*wait, retryMost)
+			if _, err := w.log.Reload(ctx); err != nil && ctx.Err() == nil {
 				w.failed(ctx, PhaseFailed, err)
 			}
 		case errors.Is(err, hubspot.ErrForbidden):
@@ -100,33 +105,6 @@ func (w *worker) endRun(ctx context.Context, kind string, from time.Time, counts
 	if _, err := w.log.Append(ctx, page{Origin: schemas.OriginPoll, Controls: []schemas.Control{run}}, nil); err != nil {
 		w.logger.Debug("run not recorded", "err", err)
 	}
-}
-
-// standBy waits until the other source's cursor stands still, and takes over. Correctness does not depend on it: a source
-// that was only slow is refused by the guards and stands by in turn.
-func (w *worker) standBy(ctx context.Context) error {
-	w.logger.Info("another source leads, standing by")
-	w.status.fail(PhaseStandby, nil)
-	takeover := w.source.cfg.Takeover
-	last := w.log.Cursor()
-	for since := time.Now(); time.Since(since) < takeover; {
-		if err := pause(ctx, takeover/16, takeover/8); err != nil {
-			return err
-		}
-		c, err := w.log.Peek(ctx)
-		if err != nil {
-			return err
-		}
-		if c.Instance != last.Instance || !c.At.Equal(last.At) {
-			last, since = c, time.Now()
-		}
-		w.status.follow(c)
-	}
-	if _, err := w.log.Reload(ctx); err != nil {
-		return err
-	}
-	w.logger.Info("the other source stands still, taking over", "other", last.Instance)
-	return nil
 }
 
 // jitter returns d, up to a twelfth longer or shorter, so that object types do not work in step.
