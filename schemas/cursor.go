@@ -23,8 +23,17 @@ type Cursor struct {
 	CompleteThrough time.Time `json:"complete_through,omitzero"`
 	// Links says how far associations were read, nil if they never were.
 	Links *LinkProgress `json:"links,omitempty"`
+	// Verified is the source's last comparison of HubSpot with the log; nil before the first.
+	Verified *Verified `json:"verified,omitempty"`
 	// Quota is what the source had used of HubSpot's quota when it wrote the cursor, all object types together.
 	Quota *Quota `json:"quota,omitempty"`
+}
+
+// Verified is a comparison of HubSpot with the log.
+type Verified struct {
+	At          time.Time `json:"at"`          // HubSpot's clock when it began
+	Differences int64     `json:"differences"` // found
+	Repaired    int64     `json:"repaired"`    // of these
 }
 
 // Quota is the use of HubSpot's quota by one source.
@@ -67,6 +76,9 @@ func (c *Cursor) normalise() {
 	milliseconds(&c.BackfilledAt)
 	milliseconds(&c.PolledTo)
 	milliseconds(&c.CompleteThrough)
+	if c.Verified != nil {
+		milliseconds(&c.Verified.At)
+	}
 	if c.Quota != nil {
 		milliseconds(&c.Quota.ParkedUntil)
 	}

@@ -22,7 +22,7 @@ type Run struct {
 	RunID       string    `json:"run_id"`
 	Portal      string    `json:"portal"`
 	Object      string    `json:"object"`
-	SyncType    string    `json:"sync_type"` // "full", "incremental"
+	SyncType    string    `json:"sync_type"` // "full", "incremental", "verify"
 	Status      string    `json:"status"`    // "success", "partial" (some records failed), "failed"
 	StartedAt   time.Time `json:"started_at"`
 	CompletedAt time.Time `json:"completed_at"`
