@@ -132,6 +132,9 @@ func TestMergedIDsResolveToTheWinner(t *testing.T) {
 			if got := p.get("/crm/v3/objects/contacts/"+ids[1]).want(t, 200).text("id"); got != last {
 				t.Errorf("after a second merge %s gives %s, want %s", ids[1], got, last)
 			}
+			if truth := everyone(p, "contacts")[ids[1]]; truth.MergedInto != last {
+				t.Errorf("truth after a second merge: %+v", truth)
+			}
 		})
 	}
 }

@@ -1,7 +1,9 @@
 package simulator
 
 import (
+	"cmp"
 	"iter"
+	"slices"
 	"time"
 )
 
@@ -14,7 +16,7 @@ type TruthRecord struct {
 	CreatedAt, UpdatedAt time.Time
 	ArchivedAt           time.Time // zero = not archived
 	Archived             bool
-	MergedInto           string // id of the record that absorbed this one; "" = none
+	MergedInto           string // id of the record that has this one now, through all merges, as reads show it; "" = none
 	Purged               bool   // deleted for privacy: no properties
 }
 
@@ -45,6 +47,17 @@ func (s *snapshot) load(i int) *record {
 	}
 	r, _ := s.table.base(s.rows[i].id)
 	return &r
+}
+
+// final follows merges to the record that has absorbed all others on the way.
+func (s *snapshot) final(id int64) int64 {
+	for {
+		i, ok := slices.BinarySearchFunc(s.rows, id, func(r truthRow, id int64) int { return cmp.Compare(r.id, id) })
+		if !ok || s.rows[i].changed == nil || s.rows[i].changed.mergedInto == 0 {
+			return id
+		}
+		id = s.rows[i].changed.mergedInto
+	}
 }
 
 // snapshot takes the newest versions of all records, ascending by id, at one moment. Versions never change, so it costs
@@ -99,7 +112,7 @@ func (s *snapshot) record(r *record) TruthRecord {
 		t.ArchivedAt = time.UnixMilli(r.archivedAt).UTC()
 	}
 	if r.mergedInto != 0 {
-		t.MergedInto = formatID(r.mergedInto)
+		t.MergedInto = formatID(s.final(r.mergedInto))
 	}
 	if r.purged {
 		return t
@@ -141,7 +154,7 @@ func (s *snapshot) appendTruth(dst []byte, r *record) []byte {
 		dst = append(appendTime(append(dst, `,"archivedAt":"`...), r.archivedAt), '"')
 	}
 	if r.mergedInto != 0 {
-		dst = append(appendInt(append(dst, `,"mergedInto":"`...), r.mergedInto), '"')
+		dst = append(appendInt(append(dst, `,"mergedInto":"`...), s.final(r.mergedInto)), '"')
 	}
 	if r.purged {
 		dst = append(dst, `,"purged":true`...)
