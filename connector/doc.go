@@ -71,5 +71,10 @@
 //   - an object type that the token may not read does not stop the others (TestForbiddenObjectDoesNotStopTheOthers)
 //   - a refused token stops all calls (TestRefusedTokenStopsTheSource)
 //   - a standby takes over when the leader is gone (TestStandbyTakesOver)
+//   - a burst of webhooks about one record is one hint (TestABurstAboutOneRecordIsOneHint), one that comes while its record
+//     is being read leads to another read (TestAHintThatComesWhileItsRecordIsBeingReadLeadsToAnotherRead)
+//   - hints are gone only once they were worked off: those of a taker that died, stopped or failed are handed out again
+//     (TestHintsOfATakerThatDiedAreHandedOutAgain, TestHintsThatWereNotWorkedOffAreHandedOutAgainAtOnce), nobody else's
+//     meanwhile (TestHintsInWorkAreHandedToNobodyElse)
 //   - everything stops within a bound when the context ends (TestRunStopsWithItsContext)
 package connector

@@ -80,6 +80,7 @@ type Source struct {
 	portal    string
 	followers []*follower // in the order of Config.Objects
 	owners    *roster     // nil unless configured
+	hints     *hints      // what webhooks said
 	loads     chan *follower
 	lease     *lease
 }
@@ -106,6 +107,9 @@ func New(ctx context.Context, cfg Config) (*Source, error) {
 		return nil, err
 	}
 	s := &Source{cfg: cfg, portal: cfg.Portal, lease: lease}
+	if s.hints, err = openHints(ctx, cfg.JetStream, cfg.Stream, cfg.Replicas, s.portal, cfg.Logger); err != nil {
+		return nil, err
+	}
 	objects, err := resolve(ctx, cfg.Client, cfg.Objects)
 	if err != nil {
 		return nil, err
