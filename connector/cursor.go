@@ -93,6 +93,10 @@ func cloneCursor(c schemas.Cursor) schemas.Cursor {
 		c.Backfill = &b
 	}
 	c.Links = c.Links.Clone()
+	if c.ArchivedWalk != nil {
+		w := *c.ArchivedWalk
+		c.ArchivedWalk = &w
+	}
 	if c.Verified != nil {
 		v := *c.Verified
 		c.Verified = &v

@@ -23,6 +23,8 @@ type Cursor struct {
 	CompleteThrough time.Time `json:"complete_through,omitzero"`
 	// Links says how far associations were read, nil if they never were.
 	Links *LinkProgress `json:"links,omitempty"`
+	// ArchivedWalk says how far the recycle bin was read, nil if it never was.
+	ArchivedWalk *ArchivedWalk `json:"archived_walk,omitempty"`
 	// Verified is the source's last comparison of HubSpot with the log; nil before the first.
 	Verified *Verified `json:"verified,omitempty"`
 	// Quota is what the source had used of HubSpot's quota when it wrote the cursor, all object types together.
@@ -79,6 +81,9 @@ func (c *Cursor) normalise() {
 	if c.Verified != nil {
 		milliseconds(&c.Verified.At)
 	}
+	if c.ArchivedWalk != nil {
+		c.ArchivedWalk.normalise()
+	}
 	if c.Quota != nil {
 		milliseconds(&c.Quota.ParkedUntil)
 	}
@@ -95,6 +100,11 @@ func (c *Cursor) check() error {
 	if c.Links != nil {
 		if err := c.Links.check(); err != nil {
 			return fmt.Errorf("links: %w", err)
+		}
+	}
+	if c.ArchivedWalk != nil {
+		if err := c.ArchivedWalk.check(); err != nil {
+			return fmt.Errorf("archived walk: %w", err)
 		}
 	}
 	if c.Backfill == nil {
