@@ -118,17 +118,72 @@ func TestNowFollowsHubSpotsClock(t *testing.T) {
 			t.Errorf("off by %v", d)
 		}
 		before := c.Now()
-		ahead = 0 // somebody set the clock
+		ahead = 89 * time.Second // one answer of a slow server
 		list(t, c)
 		if c.Now().Before(before) {
 			t.Error("went back")
 		}
-		time.Sleep(2 * time.Minute)
-		list(t, c)
+		ahead = 0 // somebody set the clock
+		for range 3 {
+			list(t, c)
+		}
 		if d := time.Until(c.Now()); d.Abs() > time.Second {
 			t.Errorf("after it was set, off by %v", d)
 		}
 	})
+}
+
+// One answer, or two, of a server whose clock is wrong move nothing, whether it is before or behind, at the start or later.
+func TestAnAbsurdDateMovesNothing(t *testing.T) {
+	for name, wrong := range map[string]time.Duration{"future": 365 * 24 * time.Hour, "hour ahead": time.Hour, "past": -time.Hour} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				h := newHub()
+				var ahead time.Duration
+				h.answer = func(*http.Request, string) (int, http.Header, string) {
+					return 200, http.Header{"Date": {time.Now().Add(ahead).UTC().Format(http.TimeFormat)}}, `{"results":[]}`
+				}
+				c := h.client(t)
+				for i := range 12 {
+					if ahead = 0; i%4 < 2 {
+						ahead = wrong
+					}
+					list(t, c)
+					late := i == 0 || i == 1 // nothing is known yet: the earlier time counts
+					if d := time.Until(c.Now()); d > 2*time.Second || d < -2*time.Second && !late {
+						t.Errorf("answer %d moved the clock by %v", i, d)
+					}
+					time.Sleep(time.Second)
+				}
+			})
+		})
+	}
+}
+
+// Our own clock is wrong: until that is sure, the earlier time counts.
+func TestAWrongClockOfOurOwnIsNoticed(t *testing.T) {
+	for _, ahead := range []time.Duration{-time.Hour, time.Hour} {
+		synctest.Test(t, func(t *testing.T) {
+			h := newHub()
+			h.answer = func(*http.Request, string) (int, http.Header, string) {
+				return 200, http.Header{"Date": {time.Now().Add(ahead).UTC().Format(http.TimeFormat)}}, `{"results":[]}`
+			}
+			c := h.client(t)
+			for i := range 3 {
+				list(t, c)
+				want := ahead
+				if i < 2 {
+					want = min(ahead, 0)
+				}
+				if d := time.Until(c.Now()) - want; d.Abs() > 2*time.Second {
+					t.Errorf("after answer %d off by %v", i+1, d)
+				}
+			}
+			if d := time.Until(c.Now()) - ahead; d.Abs() > time.Second {
+				t.Errorf("off by %v", d)
+			}
+		})
+	}
 }
 
 func TestUsageCounts(t *testing.T) {

@@ -305,8 +305,10 @@ func TestDefinitions(t *testing.T) {
 			t.Errorf("HubSpot's clock is off by %v", d)
 		}
 		s.Advance(time.Hour)
-		if _, err := client.Account(t.Context()); err != nil {
-			t.Fatal(err)
+		for range 3 { // no single answer sets it
+			if _, err := client.Account(t.Context()); err != nil {
+				t.Fatal(err)
+			}
 		}
 		if d := time.Until(client.Now()) - time.Hour; d.Abs() > 2*time.Second {
 			t.Errorf("an hour later HubSpot's clock is off by %v", d)
