@@ -10,7 +10,6 @@ import (
 	"time"
 
 	"github.com/hubtail/hubtail/connector/hubspot"
-	"github.com/hubtail/hubtail/schemas"
 )
 
 // backfill reads the followers' object types whole, all at once, and goes on with reads that were interrupted. It calls
@@ -70,7 +69,7 @@ type answered struct {
 	records  []hubspot.Record
 	rejected []hubspot.RejectedRecord
 	ids      pageIDs
-	settled  schemas.Range
+	settled  idRanges
 	asked    []string // names of the properties it was asked for
 	after    uint64   // position of the log when it was asked for
 	err      error
@@ -202,7 +201,7 @@ func (b *backfill) handle(event any) {
 			return
 		}
 		b.held += o.receive(e)
-		if shut := o.plan.shut[e.request.lane]; shut != nil && !errors.Is(shut, errNothingFound) && e.settled.From == e.settled.To {
+		if shut := o.plan.shut[e.request.lane]; shut != nil && !errors.Is(shut, errNothingFound) && len(e.settled) == 0 {
 			b.refused(o, e.request.lane, shut)
 		}
 	case *committed:

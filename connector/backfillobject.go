@@ -54,7 +54,7 @@ func (o *backfillObject) end(err error) {
 // receive takes a page into the plan and queues what was still unread. It returns the size of what it queued.
 func (o *backfillObject) receive(a *answered) int {
 	settled, fresh := o.plan.receive(a.request, a.ids)
-	if a.settled = settled; o.dropping || settled.From == settled.To {
+	if a.settled = settled; o.dropping || len(settled) == 0 {
 		return 0
 	}
 	n := 0
@@ -68,7 +68,7 @@ func (o *backfillObject) receive(a *answered) int {
 	a.records = a.records[:n]
 	n = 0
 	for _, r := range a.rejected { // one past the end will come again with the next page
-		if id, _ := strconv.ParseInt(r.ID, 10, 64); id == 0 || id >= settled.From && id < settled.To {
+		if id, _ := strconv.ParseInt(r.ID, 10, 64); id == 0 || settled.has(id) {
 			a.rejected[n] = r
 			n++
 		}
@@ -138,7 +138,9 @@ func (o *backfillObject) append(ctx context.Context, pages []*answered, total in
 		c.Backfill.Total = max(total, 0)
 		ranges := idRanges(c.Backfill.Ranges)
 		for _, a := range pages {
-			ranges = ranges.without(a.settled)
+			for _, r := range a.settled {
+				ranges = ranges.without(r)
+			}
 		}
 		c.Backfill.Ranges = ranges
 	})
@@ -163,7 +165,7 @@ func (o *backfillObject) close(ctx context.Context) error {
 func (a *answered) list(ctx context.Context, client *hubspot.Client) {
 	a.asked, a.after = a.object.follower.properties(), a.object.follower.log.Position()
 	req := hubspot.ListRequest{Object: a.object.follower.object, Limit: listPage, Properties: a.asked}
-	if from := a.request.From; from > 0 {
+	if from := a.request.from(); from > 0 {
 		req.After = strconv.FormatInt(from, 10)
 	}
 	page, err := client.List(ctx, req)
@@ -183,11 +185,15 @@ func (a *answered) search(ctx context.Context, client *hubspot.Client) {
 	req := hubspot.SearchRequest{
 		Object: a.object.follower.object, SortBy: id, Descending: true, Limit: searchPage, Properties: a.asked,
 	}
-	if from := a.request.From; from > 0 {
-		req.Filters = append(req.Filters, hubspot.Filter{Property: id, Operator: "GTE", Value: strconv.FormatInt(from, 10)})
-	}
-	if to := a.request.To; to < maxID {
-		req.Filters = append(req.Filters, hubspot.Filter{Property: id, Operator: "LT", Value: strconv.FormatInt(to, 10)})
+	for _, r := range a.request.ranges {
+		var within []hubspot.Filter
+		if r.From > 0 {
+			within = append(within, hubspot.Filter{Property: id, Operator: "GTE", Value: strconv.FormatInt(r.From, 10)})
+		}
+		if r.To < maxID {
+			within = append(within, hubspot.Filter{Property: id, Operator: "LT", Value: strconv.FormatInt(r.To, 10)})
+		}
+		req.AnyOf = append(req.AnyOf, within)
 	}
 	page, err := client.Search(ctx, req)
 	if err != nil {

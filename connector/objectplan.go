@@ -39,13 +39,19 @@ func (o *objectPlan) done() bool { return len(o.spans) == 0 }
 // waiting reports whether requests of the type are in flight.
 func (o *objectPlan) waiting() bool { return o.flying > 0 }
 
-func (o *objectPlan) request(l lane, s *span) *pageRequest {
-	q := &pageRequest{object: o, lane: l, Range: s.Range, span: s}
+// request makes a request of the spans, ascending; of one for a list.
+func (o *objectPlan) request(l lane, spans ...*span) *pageRequest {
+	q := &pageRequest{object: o, lane: l, spans: spans}
+	for _, s := range spans {
+		q.ranges = append(q.ranges, s.Range)
+		if l == laneList {
+			s.list = q
+		} else {
+			s.search = q
+		}
+	}
 	o.flying++
-	if l == laneList {
-		s.list = q
-	} else {
-		s.search = q
+	if l == laneSearch {
 		o.searches = append(o.searches, q)
 	}
 	return q
@@ -59,8 +65,8 @@ func (o *objectPlan) cut(s *span, at int64, above float64) (lower, upper *span) 
 	}
 	upper = &span{Range: schemas.Range{From: at, To: s.To}, object: o, count: above, high: s.high, search: s.search}
 	if s.search != nil {
-		s.search.span = upper
-		upper.count += searchPage
+		s.search.spans[slices.Index(s.search.spans, s)] = upper
+		upper.count += searchPage / float64(len(s.search.spans))
 	}
 	s.To, s.count, s.exact, s.high, s.search = at, s.count-upper.count, false, 0, nil
 	s.known = s.low > 0
@@ -72,18 +78,20 @@ func (o *objectPlan) cut(s *span, at int64, above float64) (lower, upper *span) 
 func (o *objectPlan) release(q *pageRequest) {
 	o.flying--
 	if q.lane == laneList {
-		q.span.list = nil
-	} else {
-		q.span.search = nil
-		o.searches = slices.DeleteFunc(o.searches, func(x *pageRequest) bool { return x == q })
+		q.spans[0].list = nil
+		return
 	}
+	for _, s := range q.spans {
+		s.search = nil
+	}
+	o.searches = slices.DeleteFunc(o.searches, func(x *pageRequest) bool { return x == q })
 }
 
 var errPageOrder = errors.New("the records are not those asked for, by id")
 
 // receive ends a request with its answer. It returns the ids that the answer settles, whole, and which of its records
 // were still unread. An answer that cannot be trusted settles nothing and shuts the lane for the type.
-func (o *objectPlan) receive(q *pageRequest, a pageIDs) (settled schemas.Range, fresh []bool) {
+func (o *objectPlan) receive(q *pageRequest, a pageIDs) (settled idRanges, fresh []bool) {
 	o.release(q)
 	settled, err := o.settles(q, a)
 	if err != nil {
@@ -92,7 +100,7 @@ func (o *objectPlan) receive(q *pageRequest, a pageIDs) (settled schemas.Range, 
 	fresh = make([]bool, len(a.ids))
 	n := int64(0)
 	for i, id := range a.ids {
-		if s := o.find(id); s != nil && id >= settled.From && id < settled.To {
+		if s := o.find(id); s != nil && settled.has(id) {
 			fresh[i] = true
 			s.count--
 			n++
@@ -100,7 +108,9 @@ func (o *objectPlan) receive(q *pageRequest, a pageIDs) (settled schemas.Range, 
 		}
 	}
 	o.read += n
-	o.subtract(settled)
+	for _, r := range settled {
+		o.subtract(r)
+	}
 	if err == nil {
 		o.learn(q, a, n)
 	}
@@ -109,29 +119,27 @@ func (o *objectPlan) receive(q *pageRequest, a pageIDs) (settled schemas.Range, 
 }
 
 // settles returns the ids that an answer accounts for: its records are all there are between them.
-func (o *objectPlan) settles(q *pageRequest, a pageIDs) (schemas.Range, error) {
-	none := schemas.Range{From: q.From, To: q.From}
+func (o *objectPlan) settles(q *pageRequest, a pageIDs) (idRanges, error) {
 	for i, id := range a.ids {
-		outside := id < q.From || q.lane == laneSearch && id >= q.To
 		disorder := i > 0 && (q.lane == laneList) != (id > a.ids[i-1])
-		if outside || disorder {
-			return none, fmt.Errorf("id %d in range %d-%d: %w", id, q.From, q.To, errPageOrder)
+		if disorder || !q.covers(id) {
+			return nil, fmt.Errorf("id %d in ranges %v: %w", id, q.ranges, errPageOrder)
 		}
 	}
-	low, high, ok := a.bounds(q.Range)
+	low, high, ok := a.bounds(q.ranges)
 	if q.lane == laneSearch {
 		return a.settledDown(q, low, ok)
 	}
 	switch {
 	case ok && (!a.last || high < o.highest):
-		return schemas.Range{From: q.From, To: high + 1}, nil
-	case !ok && a.next > q.From:
-		return schemas.Range{From: q.From, To: a.next}, nil
-	case !ok && (!a.last || q.From <= o.highest) && o.shut[laneSearch] == nil:
+		return idRanges{{From: q.from(), To: high + 1}}, nil
+	case !ok && a.next > q.from():
+		return idRanges{{From: q.from(), To: a.next}}, nil
+	case !ok && (!a.last || q.from() <= o.highest) && o.shut[laneSearch] == nil:
 		// An empty last page below a record that we have seen: it may be deleted by now. Search knows.
-		return none, fmt.Errorf("list ends before id %d: %w", o.highest, errPageOrder)
+		return nil, fmt.Errorf("list ends before id %d: %w", o.highest, errPageOrder)
 	}
-	return schemas.Range{From: q.From, To: maxID}, nil
+	return idRanges{{From: q.from(), To: maxID}}, nil
 }
 
 // find returns the span that holds id, nil if the id was read.
@@ -177,28 +185,30 @@ func (o *objectPlan) subtract(r schemas.Range) {
 
 // learn improves what is known about the spans near a trusted answer; n of its records were fresh.
 func (o *objectPlan) learn(q *pageRequest, a pageIDs, n int64) {
-	if k := len(a.ids); k > 1 {
+	if k := len(a.ids); k > 1 && len(q.spans) == 1 {
 		width := float64(a.ids[k-1]) - float64(a.ids[0])
 		o.density = float64(k-1) / max(width, -width)
 	}
 	if q.lane == laneList {
-		q.span.low, q.span.known = o.density, true
+		q.spans[0].low, q.spans[0].known = o.density, true
 		for _, s := range o.searches {
-			if s.From < q.To && q.From < s.To {
+			if s.covers(q.from()) {
 				s.passed += n
 			}
 		}
 		return
 	}
-	q.span.high, q.span.known = o.density, true
+	if len(q.spans) == 1 {
+		q.spans[0].high, q.spans[0].known = o.density, true
+	}
 	if o.total < 0 {
 		o.total = o.read - n + a.total
 	}
-	// The search counted its whole range: what remains of it is known exactly.
+	// The search counted its whole ranges: what remains of them is known exactly.
 	remain, sum := float64(max(a.total-int64(len(a.ids))-q.passed, 0)), 0.0
 	var inside []*span
 	for _, s := range o.spans {
-		if s.From >= q.From && s.To <= q.To {
+		if q.ranges.has(s.From) && q.ranges.has(s.To-1) {
 			inside, sum = append(inside, s), sum+max(s.count, 1)
 		}
 	}

@@ -23,15 +23,32 @@ const (
 	searchPage = 200
 )
 
-// pageRequest is one page to read: of r, from its start by list, from its end by search.
+// searchRanges is how many ranges one search may read. HubSpot rule: "a maximum of 5" filter groups, OR-ed; of 6 filters
+// each, 18 in all.
+const searchRanges = 5
+
+// pageRequest is one page to read: by list from the start of a range, by search from the end of one, or of several.
 type pageRequest struct {
 	object *objectPlan
 	lane   lane
-	schemas.Range
-	span   *span
+	ranges idRanges  // what to read of; one for a list
+	spans  []*span   // that they belong to, in the same order
 	at     time.Time // when it was sent, as far as known
-	passed int64     // records of the range that lists received since a search was sent
+	passed int64     // records of the ranges that lists received since a search was sent
 }
+
+func (q *pageRequest) from() int64 { return q.ranges[0].From }
+
+// covers reports whether an answer may hold the id. A list goes on beyond the end of its range.
+func (q *pageRequest) covers(id int64) bool {
+	if q.lane == laneList {
+		return id >= q.from()
+	}
+	return q.ranges.has(id)
+}
+
+// everything is all ids there can be.
+var everything = schemas.Range{From: 0, To: maxID}
 
 // pageIDs are the ids of an answer.
 type pageIDs struct {
@@ -43,13 +60,13 @@ type pageIDs struct {
 }
 
 // bounds returns the lowest and the highest id; ok is false if there is none. The id of a malformed record counts only
-// if there is no other, and only inside the range asked for: it may be the very thing that is wrong.
-func (a *pageIDs) bounds(asked schemas.Range) (low, high int64, ok bool) {
+// if there is no other, and only inside the ranges asked for: it may be the very thing that is wrong.
+func (a *pageIDs) bounds(asked idRanges) (low, high int64, ok bool) {
 	if len(a.ids) > 0 {
 		return slices.Min(a.ids), slices.Max(a.ids), true
 	}
 	for _, id := range a.rejected {
-		if id >= asked.From && id < asked.To && id > 0 {
+		if asked.has(id) && id > 0 {
 			if !ok {
 				low, high, ok = id, id, true
 			}
@@ -64,14 +81,14 @@ func (a *pageIDs) bounds(asked schemas.Range) (low, high int64, ok bool) {
 var errNothingFound = errors.New("search finds no record")
 
 // settledDown is settles for a search page.
-func (a *pageIDs) settledDown(q *pageRequest, low int64, ok bool) (schemas.Range, error) {
+func (a *pageIDs) settledDown(q *pageRequest, low int64, ok bool) (idRanges, error) {
 	switch {
-	case !ok && len(a.rejected) == 0 && q.From == 0 && q.To == maxID:
-		return schemas.Range{}, errNothingFound
+	case !ok && len(a.rejected) == 0 && q.ranges[0] == everything:
+		return nil, errNothingFound
 	case a.last && a.total <= int64(len(a.ids)+len(a.rejected)):
-		return q.Range, nil
+		return q.ranges, nil
 	case ok:
-		return schemas.Range{From: low, To: q.To}, nil
+		return q.ranges.without(schemas.Range{From: 0, To: low}), nil
 	}
-	return schemas.Range{From: q.From, To: q.From}, fmt.Errorf("no id in a page of %d results: %w", a.total, errPageOrder)
+	return nil, fmt.Errorf("no id in a page of %d results: %w", a.total, errPageOrder)
 }

@@ -51,14 +51,28 @@ func (p *loadPlan) nextSearch(free, parallel int) *pageRequest {
 	if best == nil {
 		return nil
 	}
-	return best.object.request(laneSearch, best)
+	return best.object.request(laneSearch, p.together(best)...)
+}
+
+// together returns the span with others of its type whose rest fits the same search page, ascending.
+func (p *loadPlan) together(s *span) []*span {
+	chosen, room := []*span{s}, searchPage-s.left()
+	rest := slices.Clone(s.object.spans)
+	slices.SortStableFunc(rest, func(a, b *span) int { return cmp.Compare(b.left(), a.left()) })
+	for _, other := range rest {
+		if n := other.left(); other != s && other.search == nil && (n > 0 || other.idle()) && n <= room && len(chosen) < searchRanges {
+			chosen, room = append(chosen, other), room-max(n, 0)
+		}
+	}
+	slices.SortFunc(chosen, func(a, b *span) int { return cmp.Compare(a.From, b.From) })
+	return chosen
 }
 
 // nextList returns the most useful page to list, nil if there is none. pages is how many pages can be had until the end of
 // the run, math.MaxInt if more than matters; ranges are cut so that as many as cursors are listed at once.
 //
-// Near the end list takes the smallest ranges that its pages suffice to finish, so that the lanes meet in few ranges: each
-// costs a partly empty page.
+// Near the end list takes the smallest ranges that its pages suffice to finish, so that the lanes meet in few ranges. What is
+// less than a page it leaves to search, which reads the rests of several ranges at once.
 func (p *loadPlan) nextList(pages, cursors int) *pageRequest {
 	spans, _ := p.open(laneList)
 	slices.SortStableFunc(spans, func(a, b *span) int { return cmp.Compare(a.left(), b.left()) })
@@ -73,7 +87,7 @@ func (p *loadPlan) nextList(pages, cursors int) *pageRequest {
 			}
 		case s.left() > 0 || s.idle():
 			best = fuller(best, s)
-			if smallest == nil && pages > 0 {
+			if smallest == nil && pages > 0 && s.left() >= listPage {
 				smallest = s
 			}
 		}

@@ -5,18 +5,22 @@ import (
 	"encoding/json"
 	"fmt"
 	"net/http"
+	"slices"
 	"strconv"
 )
 
 // maxSearchPage is how many records a search page has at most. HubSpot rule.
 const maxSearchPage = 200
 
-// SearchRequest asks for one page of the records that meet all filters. Archived records are never found, and changed ones
+// SearchRequest asks for one page of the records that meet all filters, or those of one of several groups. Archived records are never found, and changed ones
 // only when HubSpot's index has caught up with them.
 type SearchRequest struct {
-	Object     Object
-	Filters    []Filter // at most 6, all must hold
-	SortBy     string   // property; "" means creation, oldest first
+	Object  Object
+	Filters []Filter // at most 6, all must hold
+	// AnyOf are groups of filters of which one must hold whole, instead of Filters: at most 5, with 6 filters each and 18 in
+	// all. An empty one always holds.
+	AnyOf      [][]Filter
+	SortBy     string // property; "" means creation, oldest first
 	Descending bool
 	Limit      int // 1-200; 0 means 200
 	After      int // offset; HubSpot refuses 10,000 and beyond
@@ -92,11 +96,19 @@ func (r *SearchRequest) body() searchBody {
 	if r.After > 0 {
 		b.After = strconv.Itoa(r.After)
 	}
+	groups := r.AnyOf
 	if len(r.Filters) > 0 {
-		b.FilterGroups = []filterGroup{{}}
+		groups = [][]Filter{r.Filters}
 	}
-	for _, f := range r.Filters {
-		b.FilterGroups[0].Filters = append(b.FilterGroups[0].Filters, filterBody(f))
+	if slices.ContainsFunc(groups, func(g []Filter) bool { return len(g) == 0 }) {
+		groups = nil
+	}
+	for _, filters := range groups {
+		group := filterGroup{}
+		for _, f := range filters {
+			group.Filters = append(group.Filters, filterBody(f))
+		}
+		b.FilterGroups = append(b.FilterGroups, group)
 	}
 	if r.SortBy != "" {
 		rule := sortRule{Property: r.SortBy, Direction: "ASCENDING"}
