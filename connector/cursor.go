@@ -17,6 +17,7 @@ type position struct {
 	seq    uint64         // of the cursor's message, 0 if there is none
 	load   progress       // of the full read
 	counts schemas.Counts // of all that this process appended
+	news   func()         // called when records came into the log; nil if nobody wants to know. Set before the first append
 }
 
 func (p *position) set(c schemas.Cursor, seq uint64) {
@@ -28,8 +29,11 @@ func (p *position) set(c schemas.Cursor, seq uint64) {
 
 func (p *position) add(c schemas.Counts) {
 	p.mu.Lock()
-	defer p.mu.Unlock()
 	p.counts = addCounts(p.counts, c)
+	p.mu.Unlock()
+	if p.news != nil && newsOf(c) > 0 {
+		p.news()
+	}
 }
 
 func (p *position) snapshot() (schemas.Cursor, progress, schemas.Counts) {
@@ -93,6 +97,15 @@ func cloneCursor(c schemas.Cursor) schemas.Cursor {
 		c.Backfill = &b
 	}
 	c.Links = c.Links.Clone()
+	if c.Settle != nil {
+		v := *c.Settle
+		v.Epochs = slices.Clone(v.Epochs)
+		c.Settle = &v
+	}
+	if c.Reread != nil {
+		r := *c.Reread
+		c.Reread = &r
+	}
 	if c.ArchivedWalk != nil {
 		w := *c.ArchivedWalk
 		c.ArchivedWalk = &w
@@ -107,7 +120,7 @@ func cloneCursor(c schemas.Cursor) schemas.Cursor {
 // equalCursors reports whether both say the same about what was read; who said so, and when, does not count.
 func equalCursors(a, b schemas.Cursor) bool {
 	for _, c := range []*schemas.Cursor{&a, &b} {
-		c.Portal, c.Object, c.Instance, c.At, c.Quota = "", "", "", time.Time{}, nil
+		c.Portal, c.Object, c.Instance, c.At, c.Quota, c.Settle = "", "", "", time.Time{}, nil, nil
 		c.BackfilledAt, c.PolledTo, c.CompleteThrough = c.BackfilledAt.UTC(), c.PolledTo.UTC(), c.CompleteThrough.UTC()
 	}
 	return reflect.DeepEqual(a, b)

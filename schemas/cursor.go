@@ -27,6 +27,12 @@ type Cursor struct {
 	ArchivedWalk *ArchivedWalk `json:"archived_walk,omitempty"`
 	// Verified is the source's last comparison of HubSpot with the log; nil before the first.
 	Verified *Verified `json:"verified,omitempty"`
+	// Settle is what was learned of how late search is, nil before anything was.
+	Settle *Settle `json:"settle,omitempty"`
+	// Records is how many live records the log has; 0 if they were never counted.
+	Records int64 `json:"records,omitempty"`
+	// Reread is the last walk that read all records again, finished or not; nil before the first.
+	Reread *Reread `json:"reread,omitempty"`
 	// Quota is what the source had used of HubSpot's quota when it wrote the cursor, all object types together.
 	Quota *Quota `json:"quota,omitempty"`
 }
@@ -83,6 +89,12 @@ func (c *Cursor) normalise() {
 	}
 	if c.ArchivedWalk != nil {
 		c.ArchivedWalk.normalise()
+	}
+	if c.Settle != nil {
+		c.Settle.normalise()
+	}
+	if c.Reread != nil {
+		c.Reread.normalise()
 	}
 	if c.Quota != nil {
 		milliseconds(&c.Quota.ParkedUntil)

@@ -27,7 +27,9 @@ type Run struct {
 	StartedAt   time.Time `json:"started_at"`
 	CompletedAt time.Time `json:"completed_at"`
 	Counts
-	Error string `json:"error,omitempty"`
+	// CompleteThrough is the watermark when the run ended; zero if there was none yet.
+	CompleteThrough time.Time `json:"complete_through,omitzero"`
+	Error           string    `json:"error,omitempty"`
 }
 
 // Subject returns where the message travels.
@@ -38,6 +40,7 @@ func (*Run) schema() string { return "run" }
 func (r *Run) normalise() {
 	milliseconds(&r.StartedAt)
 	milliseconds(&r.CompletedAt)
+	milliseconds(&r.CompleteThrough)
 }
 
 func (r *Run) check() error {

@@ -61,11 +61,11 @@ func queueRun(batch *pgconn.Batch, schema string, r *schemas.Run, seq int64) {
 	p := &params{}
 	p.text(clean(r.RunID)).text(r.Object).text(clean(r.SyncType)).time(r.StartedAt).time(r.CompletedAt)
 	p.int8(r.Fetched).int8(r.Created).int8(r.Updated).int8(r.Unchanged).int8(r.Deleted).int8(r.Failed).int8(r.APICalls)
-	p.text(r.Status).textOrNull(clean(r.Error)).int8(seq)
+	p.text(r.Status).textOrNull(clean(r.Error)).int8(seq).time(r.CompleteThrough)
 	p.queue(batch, `insert into `+quote(schema, "sync_logs")+` (run_id, object_type, sync_type, sync_started_at, sync_completed_at,
 duration_seconds, records_fetched, records_created, records_updated, records_unchanged, records_deleted, records_failed,
-api_calls, status, error_message, _seq)
-values ($1, $2, $3, $4, $5, extract(epoch from $5 - $4), $6, $7, $8, $9, $10, $11, $12, $13, $14, $15)
+api_calls, status, error_message, _seq, complete_through)
+values ($1, $2, $3, $4, $5, extract(epoch from $5 - $4), $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16)
 on conflict (run_id) do nothing`)
 }
 

@@ -80,6 +80,11 @@ func TestARunBecomesOneSyncLogsRow(t *testing.T) {
 		}
 		conn.Release()
 	}
+	b.apply(control(t, 2, &schemas.Run{
+		RunID: "r2", Portal: portal, Object: "contacts", SyncType: "incremental", Status: "success", StartedAt: start, CompletedAt: start.Add(time.Minute),
+		CompleteThrough: start.Add(-time.Minute),
+	}))
+	b.want("r1  r2 2025-12-31 23:59:00", `select string_agg(concat(run_id, ' ', complete_through at time zone 'UTC'), ' ' order by run_id) from hubspot.sync_logs`)
 }
 
 func TestAWatermarkIsVisibleWithTheRowsItPromises(t *testing.T) {
