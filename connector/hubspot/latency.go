@@ -18,16 +18,16 @@ func (l *latency) observe(took time.Duration) {
 }
 
 // known reports whether enough requests were seen: a few prove nothing.
-func (l *latency) known() bool { return l != nil && l.seen >= 20 }
+func (l *latency) known() bool { return l != nil && l.seen >= 5 }
 
 // spread returns by how much requests are slower than the fastest.
 func (l *latency) spread() time.Duration { return l.mean - l.fastest }
 
 // least returns the least time that a request can take, on the safe side: the fastest one seen was slowed down by something too,
-// the more so the more they differ.
+// the more so the more they differ, and the fewer were seen.
 func (l *latency) least() time.Duration {
 	if !l.known() {
 		return 0
 	}
-	return max(0, l.fastest-l.spread()/4)
+	return max(0, l.fastest-l.spread()/4-5*l.spread()/time.Duration(l.seen))
 }
