@@ -29,13 +29,18 @@ type Config struct {
 	Replicas  int      // of a stream that is created; 0 means 1
 	Portal    string   // "" means: ask HubSpot
 	Objects   []string // names, type ids, or "owners"; nil means DefaultObjects. Pipelines come with their object
-	Instance  string   // name of this process in cursors; "" means host name and a random suffix
+	// Associations are the pairs of Objects whose links are read, both ways: "contacts:companies", ...; nil or "all" means
+	// all that HubSpot has, "none" none.
+	Associations []string
+	Instance     string // name of this process in cursors; "" means host name and a random suffix
 
 	PollInterval        time.Duration // between two polls of a quiet object type; 0 means 12 s. Busy ones are polled three times as often
 	Overlap             time.Duration // how far a fast poll reaches back before the last one; 0 means 10 s
 	Settle              time.Duration // after which a change counts as surely in HubSpot's search index, for the watermark; 0 means 2 min
 	Reach               time.Duration // how far back polls look all the same for what the index shows late; 0 means 15 min
 	DefinitionsInterval time.Duration // between two reads of properties, pipelines and owners; 0 means 5 min
+	LinksLinger         time.Duration // how long changed records are waited for before their links are read; 0 means 1 s
+	SweepTurn           time.Duration // within which the links of all records are read again; 0 means as long as it takes with 2 % of the daily quota
 	RunInterval         time.Duration // between two summaries of what polls found; 0 means 5 min
 
 	Logger *slog.Logger // nil means discard
@@ -80,7 +85,8 @@ type Source struct {
 	portal    string
 	followers []*follower // in the order of Config.Objects
 	owners    *roster     // nil unless configured
-	hints     *hints      // what webhooks said
+	links     *linkReader
+	hints     *hints // what webhooks said
 	loads     chan *follower
 	lease     *lease
 }
@@ -126,7 +132,8 @@ func New(ctx context.Context, cfg Config) (*Source, error) {
 		s.followers = append(s.followers, newFollower(s, object, log))
 	}
 	s.loads = make(chan *follower, len(s.followers))
-	return s, nil
+	s.links, err = newLinkReader(s)
+	return s, err
 }
 
 // Portal returns the id of the portal that the source reads.
@@ -170,6 +177,7 @@ func (s *Source) lead(ctx context.Context) error {
 		g.Go(func() error { return s.owners.follow(gctx) })
 	}
 	g.Go(func() error { return s.load(gctx) })
+	g.Go(func() error { return s.links.run(gctx) })
 	g.Go(func() error { return s.tellStops(gctx) })
 	if err := g.Wait(); err != nil && ctx.Err() == nil {
 		return err
@@ -269,6 +277,7 @@ func (s *Source) once(ctx context.Context, followers []*follower, owners, full b
 		})
 	}
 	each(func(f *follower) error { return f.syncOnce(ctx) })
+	linkErr := s.links.readOnce(ctx, followers)
 	for i, f := range followers {
 		if errs[i] != nil && ctx.Err() == nil {
 			f.failed(ctx, phaseOf(errs[i]), errs[i])
@@ -277,7 +286,7 @@ func (s *Source) once(ctx context.Context, followers []*follower, owners, full b
 	if s.owners != nil && owners {
 		errs[len(followers)] = s.owners.syncOnce(ctx)
 	}
-	return errors.Join(errs...)
+	return errors.Join(append(errs, linkErr)...)
 }
 
 // named returns the followers of the named objects, all of them if none is named.

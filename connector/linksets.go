@@ -1,0 +1,169 @@
+package connector
+
+import (
+	"context"
+	"errors"
+	"maps"
+	"slices"
+
+	"github.com/hubtail/hubtail/connector/hubspot"
+	"github.com/hubtail/hubtail/schemas"
+)
+
+const (
+	// firstInputs is how many records the first request for a pair asks for; what it brings decides about the next.
+	firstInputs = 250
+	// maxInputs is the most that one request can ask for. HubSpot rule.
+	maxInputs = 1000
+	// linksPerRequest bounds an answer: with 100 bytes a link, about 5 MB.
+	linksPerRequest = 50_000
+)
+
+// readSets reads the links of records over the given pairs and appends the sets that changed. Where back is set, and one
+// changed, the sets of the records at the other end are read first, and are in the log first: after a crash in between the
+// change is found again from this end.
+func (r *linkReader) readSets(ctx context.Context, client *hubspot.Client, t *linkType, records []walked, pairs []*linkPair, back bool) error {
+	var live, gone []string
+	for _, w := range records {
+		if w.gone() {
+			gone = append(gone, w.id)
+		} else {
+			live = append(live, w.id)
+		}
+	}
+	for _, p := range pairs {
+		if len(gone) > 0 { // HubSpot shows no links of what it does not show itself
+			empty := make(map[string][]schemas.Link, len(gone))
+			for _, id := range gone {
+				empty[id] = nil
+			}
+			if err := r.appendSets(ctx, client, t, p, empty, back); err != nil {
+				return err
+			}
+		}
+		for rest := live; len(rest) > 0 && p.refused == ""; {
+			n := min(len(rest), p.inputs)
+			sets, err := r.associations(ctx, client, t, p, rest[:n])
+			if err != nil {
+				return err
+			}
+			if err := r.appendSets(ctx, client, t, p, sets, back); err != nil {
+				return err
+			}
+			rest = rest[n:]
+		}
+	}
+	return nil
+}
+
+// associations asks HubSpot for the links of records. If it refuses to tell, the pair is closed and nothing comes.
+func (r *linkReader) associations(ctx context.Context, client *hubspot.Client, t *linkType, p *linkPair, ids []string) (map[string][]schemas.Link, error) {
+	sets, err := client.Associations(ctx, t.object, p.to.object, ids)
+	if errors.Is(err, hubspot.ErrForbidden) || errors.Is(err, hubspot.ErrInvalid) || errors.Is(err, hubspot.ErrNotFound) {
+		r.refuse(t, p, err)
+		return nil, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	total, longest := 0, 0
+	for _, set := range sets {
+		total, longest = total+len(set), max(longest, len(set))
+	}
+	p.inputs = min(maxInputs, 4*p.inputs)
+	if total > 0 {
+		p.inputs = max(1, min(p.inputs, linksPerRequest*len(ids)/total))
+	}
+	r.cost += 1 + int64(max(longest-1, 0)/linksPage)
+	return sets, nil
+}
+
+// linksPage is how many links of one record an answer holds. HubSpot rule.
+const linksPage = 500
+
+// appendSets appends the sets that differ from the log's.
+func (r *linkReader) appendSets(ctx context.Context, client *hubspot.Client, t *linkType, p *linkPair, sets map[string][]schemas.Link, back bool) error {
+	changed, touched, err := t.changedSets(ctx, p.to.object.Name, sets)
+	if err != nil || len(changed) == 0 {
+		return err
+	}
+	if back && len(touched) > 0 && p.to.loaded(t) {
+		if err := r.readBack(ctx, client, p.to, t, touched); err != nil {
+			return err
+		}
+	}
+	_, err = t.log.Append(ctx, page{Origin: schemas.OriginPoll, Links: changed}, nil)
+	return err
+}
+
+// readBack reads the links of records at the other end of links that changed.
+func (r *linkReader) readBack(ctx context.Context, client *hubspot.Client, from, to *linkType, ids []string) error {
+	p := from.pairTo(to)
+	for len(ids) > 0 && p.refused == "" {
+		n := min(len(ids), p.inputs)
+		sets, err := r.associations(ctx, client, from, p, ids[:n])
+		if err != nil {
+			return err
+		}
+		changed, _, err := from.changedSets(ctx, to.object.Name, sets)
+		if err != nil {
+			return err
+		}
+		if len(changed) > 0 {
+			if _, err := from.log.Append(ctx, page{Origin: schemas.OriginPoll, Links: changed}, nil); err != nil {
+				return err
+			}
+		}
+		ids = ids[n:]
+	}
+	return nil
+}
+
+// changedSets returns the sets that differ from the log's, and the ids at the other end of links that came, went or changed.
+func (t *linkType) changedSets(ctx context.Context, to string, sets map[string][]schemas.Link) (news []*schemas.Links, touched []string, err error) {
+	l := t.log
+	entries := make([]*entry, 0, len(sets))
+	for _, id := range slices.Sorted(maps.Keys(sets)) {
+		links := &schemas.Links{Portal: l.portal, From: l.object.Name, ID: id, To: to, Links: sets[id]}
+		e := l.linksEntry(links, l.now())
+		if e.links == nil { // too large: its dead letter says so, once
+			news = append(news, links)
+			continue
+		}
+		entries = append(entries, e)
+	}
+	if err := l.lookup(ctx, entries, false); err != nil {
+		return nil, nil, err
+	}
+	ends := make(map[string]bool)
+	for _, e := range entries {
+		if e.judge(reading{}); e.verdict != changed {
+			continue
+		}
+		news = append(news, e.links)
+		linkEnds(ends, e)
+	}
+	return news, slices.Sorted(maps.Keys(ends)), nil
+}
+
+// linkEnds adds the ids of links that are in the new set or the last one only, or differ.
+func linkEnds(ends map[string]bool, e *entry) {
+	before := map[schemas.Link]bool{}
+	if e.last.seq > 0 {
+		if c, err := schemas.DecodeControl(e.last.msg); err == nil {
+			for _, link := range c.(*schemas.Links).Links {
+				before[link] = true
+			}
+		}
+	}
+	for _, link := range e.links.Links {
+		if before[link] {
+			delete(before, link)
+		} else {
+			ends[link.ID] = true
+		}
+	}
+	for link := range before {
+		ends[link.ID] = true
+	}
+}
