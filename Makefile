@@ -17,7 +17,7 @@ STATICCHECK := honnef.co/go/tools/cmd/staticcheck@v0.8.2
 WITHPG      := bin/withpg
 
 .DEFAULT_GOAL := help
-.PHONY: help build demo test race lint fuzz bench compose-check image clean FORCE
+.PHONY: help build demo test race lint fuzz bench chaos compose-check image clean FORCE
 
 help: ## show this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-14s %s\n", $$1, $$2}'
@@ -48,6 +48,9 @@ fuzz: ## every fuzz target for FUZZTIME (10s)
 
 bench: $(WITHPG) ## benchmarks; each figure beside its limit
 	@$(WITHPG) -- $(GO) test -run '^$$' -bench . -benchmem $(TESTFLAGS) $(PKG)
+
+chaos: ## change a portal in every way, under storms and crashes; what gets lost here and elsewhere
+	@$(GO) test -run '^$$' -bench '^BenchmarkChaos$$' -benchtime 1x -timeout 3h $(TESTFLAGS) ./connector
 
 compose-check: ## validate docker-compose.yml, without an engine
 	@internal/cmd/compose-check
