@@ -1,6 +1,7 @@
 package connector
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"maps"
@@ -24,7 +25,7 @@ type sourceBundle struct {
 // setupSource starts a portal with some records of each kind and fast answers.
 func setupSource(t testing.TB, o simulator.Options, cfg Config) *sourceBundle {
 	t.Helper()
-	o.Latency, o.NoOddities = -1, true
+	o.Latency, o.NoOddities = cmp.Or(o.Latency, -1), true
 	o.BurstLimit, o.SearchLimit, o.DailyLimit = 100_000, 100_000, 10_000_000
 	b := &sourceBundle{logBundle: setupLog(t), sim: simulator.New(o)}
 	var err error

@@ -11,9 +11,11 @@ import (
 	"net"
 	"os"
 	"os/exec"
+	"os/signal"
 	"strings"
 	"sync"
 	"sync/atomic"
+	"syscall"
 	"testing"
 	"time"
 
@@ -51,6 +53,9 @@ func runChild() int {
 		}
 		return runChildAppend(js)
 	}()
+	if err == nil {
+		return 0 // told to stop
+	}
 	fmt.Fprintln(os.Stderr, "child:", err)
 	return 1
 }
@@ -80,18 +85,18 @@ var crashConfig = Config{
 }
 
 func runChildSource(js jetstream.JetStream, url string) error {
-	ctx := context.Background()
+	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM)
+	defer stop()
 	client, err := hubspot.New(hubspot.Config{BaseURL: url, Token: "pat-simulator", BurstLimit: 100_000, SearchLimit: 100_000})
 	if err != nil {
 		return err
 	}
 	cfg := crashConfig
-	cfg.Client, cfg.JetStream = client, js
+	cfg.Client, cfg.JetStream, cfg.Logger = client, js, slog.New(slog.NewTextHandler(os.Stdout, nil))
 	s, err := New(ctx, cfg)
 	if err != nil {
 		return err
 	}
-	fmt.Println("started")
 	return s.Run(ctx)
 }
 
@@ -149,13 +154,15 @@ func startChild(t *testing.T, b *logBundle, env ...string) (lines *bufio.Scanner
 func TestKillNineOfASourceDuringLoadAndChangesLosesAndDoublesNothing(t *testing.T) {
 	t.Parallel()
 	b := setupSource(t, simulator.Options{Calls: 6000, Contacts: 1500, IndexLag: simulator.Lag{Min: time.Millisecond, Max: 50 * time.Millisecond, Tail: -1}}, crashConfig)
+	b.leaseTTL(time.Second)
 	ids := b.sim.IDs("calls", 0, 6000, 1)
 	seed := time.Now().UnixNano()
 	rnd := rand.New(rand.NewPCG(uint64(seed), 0))
 	t.Logf("seed %d", seed)
 	for i := range 12 {
 		lines, kill := startChild(t, b.logBundle, childHubSpotEnv+"="+b.url)
-		lines.Scan()
+		for lines.Scan() && !strings.Contains(lines.Text(), "msg=leading") {
+		}
 		for j := range 20 {
 			must(t, b.sim.Update("calls", ids[rnd.IntN(len(ids))], map[string]string{"hs_call_title": fmt.Sprint(i, j)}))
 		}

@@ -43,6 +43,20 @@
 // everything modified up to the settle time before its start is in the log, and the cursor's complete_through, the
 // watermark, says so. It is zero until the first full read is done.
 //
+// # Two sources at once
+//
+// The guards above let any number of sources run without harm; a lease in a NATS KV bucket keeps them from spending the
+// quota twice:
+//
+//	     ┌──────── key expires after 12 s, renewed every 3 s ────────┐
+//	     ▼                                                           │
+//	standing by ──── no key: create it ────▶ leading ── renewal refused, another source has it
+//	(looks every 0.7 s; asks                    │
+//	 HubSpot nothing)                           └── told to stop: ends its work, deletes the key
+//
+// Whoever leads reads everything; who loses the lease stops all of that (Source.lead) and stands by. The lease decides
+// nothing else: a leader that slept through its expiry still believes in it, and is refused by the cursor's guard.
+//
 // # Promises
 //
 //   - a page and its cursor are in the log together or not at all
@@ -70,7 +84,15 @@
 //   - values of a new property reach the log though no record changed (TestNewPropertyIsReadForAllRecords)
 //   - an object type that the token may not read does not stop the others (TestForbiddenObjectDoesNotStopTheOthers)
 //   - a refused token stops all calls (TestRefusedTokenStopsTheSource)
-//   - a standby takes over when the leader is gone (TestStandbyTakesOver)
+//   - of several sources of a portal one reads, all object types together (TestALeaseHasOneHolderAtATime,
+//     TestOfTwoSourcesStartedTogetherOneReads); another takes over within 20 s of its death, at once when it is stopped
+//     (TestStandbyTakesOver, TestKillNineOfTheLeaderHandsOverWithin20Seconds, TestAStoppedLeaderHandsOverWithinTwoSeconds)
+//   - a leader that was paused and wakes up cannot write, and whatever becomes of several sources loses and doubles nothing
+//     (TestAPausedLeaderThatWakesUpCannotWrite, TestThreeSourcesWithRandomKillsLoseAndDoubleNothing)
+//   - who leads is agreed on again after an outage of NATS (TestALeaderGoesOnAfterAnOutageOfNATSUnlessAnotherTookOver,
+//     TestAHolderThatLostItsLeaseStopsAndStandsBy, TestALeaseWhoseBucketWasDeletedIsTakenAgain)
+//   - a pass beside a running source takes nothing from it and says who leads (TestAPassBesideARunningSourceSaysWhoLeads);
+//     two passes take turns (TestTwoPassesAtOnceTakeTurns)
 //   - a burst of webhooks about one record is one hint (TestABurstAboutOneRecordIsOneHint), one that comes while its record
 //     is being read leads to another read (TestAHintThatComesWhileItsRecordIsBeingReadLeadsToAnotherRead)
 //   - hints are gone only once they were worked off: those of a taker that died, stopped or failed are handed out again

@@ -51,9 +51,8 @@ func (w *worker) keep(ctx context.Context, work func(context.Context) error) err
 		case errors.Is(err, hubspot.ErrUnauthorized):
 			w.failed(ctx, PhaseFailed, err)
 			return fmt.Errorf("%s: HubSpot refuses the token (rotated or revoked? set the new one and start again): %w", w.log.object.Name, err)
-		case errors.Is(err, ErrStandby):
+		case errors.Is(err, ErrStandby), errors.Is(err, errInterrupted):
 			// Who led before us was still writing, or leads. If the lease says us, our cursor is where theirs is now.
-			w.logger.Info("another source moved the cursor")
 			w.source.lease.Doubt()
 			_ = pause(ctx, wait/4, wait/2)
 			wait = min(2*wait, retryMost)
