@@ -261,6 +261,7 @@ func (l *objectLog) send(ctx context.Context, d *draft, msgs []*nats.Msg, final 
 			return 0, errCursorMoved
 		default:
 			l.lost = true
+			l.logger.Info("batch refused, another source moved the cursor", "other", found.cursor.Instance)
 			return 0, ErrStandby
 		}
 	}
