@@ -1,6 +1,7 @@
 package simulator_test
 
 import (
+	"bytes"
 	"encoding/json"
 	"fmt"
 	"slices"
@@ -188,4 +189,41 @@ func TestMergeJoinsLinks(t *testing.T) {
 	if r := everyone(p, "contacts")[winner].Properties; r["email"] != "a@x.example" || r["city"] != "Rome" {
 		t.Fatalf("joined values %v", r)
 	}
+}
+
+func TestTheTruthAboutLinksIsWhatReadsShow(t *testing.T) {
+	t.Parallel()
+	p := open(t, simulator.Options{Contacts: 60, Companies: 9})
+	ids, companies := p.IDs("contacts", 0, 60, 1), p.IDs("companies", 0, 9, 1)
+	ok(t, p.Link("contacts", ids[3], "companies", companies[8], simulator.LinkType{Category: "USER_DEFINED", TypeID: 5, Label: "a \"b\""}))
+	ok(t, p.Archive("contacts", ids[5]))
+	ok(t, p.Archive("companies", companies[1]))
+	var want, got []string
+	for _, id := range p.IDs("contacts", 0, 60, 1) {
+		for _, l := range must[[]simulator.Link](t)(p.Links("contacts", id, "companies")) {
+			want = append(want, fmt.Sprint(id, " ", l.To, " ", l.Types))
+		}
+	}
+	for l := range p.TruthLinks("contacts", "companies") {
+		got = append(got, fmt.Sprint(l.ID, " ", l.To, " ", l.Types))
+	}
+	if len(want) == 0 || !slices.Equal(got, want) {
+		t.Errorf("%d links, want %d", len(got), len(want))
+	}
+	stream := p.get("/_control/truth/contacts/links/companies").want(t, 200).raw
+	lines := 0
+	for decoder := json.NewDecoder(bytes.NewReader(stream)); decoder.More(); lines++ {
+		var l struct {
+			ID, To string
+			Types  []simulator.LinkType
+		}
+		ok(t, decoder.Decode(&l))
+		if text := fmt.Sprint(l.ID, " ", l.To, " ", l.Types); text != want[lines] {
+			t.Fatalf("%s, want %s", text, want[lines])
+		}
+	}
+	if lines != len(want) {
+		t.Errorf("%d lines, want %d", lines, len(want))
+	}
+	p.get("/_control/truth/contacts/links/none").want(t, 404)
 }

@@ -15,6 +15,7 @@ func (s *Simulator) controlRoutes() http.Handler {
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /_control/truth", s.controlTruthCounts)
 	mux.HandleFunc("GET /_control/truth/{object}", s.controlTruth)
+	mux.HandleFunc("GET /_control/truth/{object}/links/{to}", s.controlTruthLinks)
 	mux.HandleFunc("GET /_control/links/{object}/{id}/{to}", s.controlLinks)
 	mux.HandleFunc("GET /_control/stats", func(w http.ResponseWriter, _ *http.Request) { answer(w, s.Stats(), nil) })
 	mux.HandleFunc("DELETE /_control/stats", func(w http.ResponseWriter, _ *http.Request) { s.ResetStats(); answer(w, nil, nil) })

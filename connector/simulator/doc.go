@@ -66,6 +66,7 @@
 //
 //	GET    /_control/truth                    {"objects":[{object, live, archived, gone}]}
 //	GET    /_control/truth/{object}           NDJSON, ascending by id: id, properties (not empty), createdAt, updatedAt, archived, archivedAt, mergedInto, purged
+//	GET    /_control/truth/{object}/links/{to}  NDJSON, ascending by id and to: id, to, types; live records only
 //	GET    /_control/links/{object}/{id}/{to} {"links":[{to, types}]}
 //	GET    /_control/ids/{object}?from=&n=    ids of live records
 //	GET    /_control/owners                   all owners; GET /_control/pipelines/{object}, /_control/property/{object}/{name}

@@ -5,7 +5,7 @@
 //
 // What it promises:
 //   - A row that is missing, superfluous or different in any value or flag is found, and named:
-//     TestEveryDifferenceIsFoundAndNamed, TestPipelinesAndStagesAreCompared, TestOwnersAreComparedDeactivatedOnesIncluded.
+//     TestEveryDifferenceIsFoundAndNamed, TestPipelinesAndStagesAreCompared, TestLinksAreCompared, TestOwnersAreComparedDeactivatedOnesIncluded.
 //   - A value counts as equal only if nothing of it is lost: in its column with the same meaning, or else as HubSpot's
 //     own text in _extra, never in both: TestLossyColumnsAreDifferent, TestOneMeaningInOtherTextIsEqual.
 //   - A source that cannot be read to its end is an error, not a verdict:

@@ -235,3 +235,55 @@ func moment(t *testing.T, text string) time.Time {
 	must(t, err)
 	return at
 }
+
+// TestLinksAreCompared changes one link of those that the sink wrote from the simulator's truth, in every way.
+func TestLinksAreCompared(t *testing.T) {
+	t.Parallel()
+	s, url := newHubSpot(t, simulator.Options{Contacts: 60, Companies: 8})
+	contact, company := s.IDs("contacts", 0, 1, 1)[0], s.IDs("companies", 7, 1, 1)[0]
+	must(t, s.Link("contacts", contact, "companies", company, simulator.LinkType{Category: "USER_DEFINED", TypeID: 5, Label: "Partner"}))
+	tb := newTables(t)
+	objects := []string{"contacts", "companies"}
+	links := 0
+	for i, from := range objects {
+		to := objects[1-i]
+		sets := map[string]*schemas.Links{}
+		for l := range s.TruthLinks(from, to) {
+			if sets[l.ID] == nil {
+				sets[l.ID] = &schemas.Links{Portal: "42", From: from, ID: l.ID, To: to}
+			}
+			for _, ty := range l.Types {
+				sets[l.ID].Links = append(sets[l.ID].Links, schemas.Link{ID: l.To, Category: ty.Category, TypeID: ty.TypeID, Label: ty.Label})
+				links++
+			}
+		}
+		for _, set := range sets {
+			tb.control(set)
+		}
+	}
+	compare := func() proof.Result {
+		r, err := proof.CompareLinks(t.Context(), tb.conn, schema, url, objects...)
+		must(t, err)
+		return r
+	}
+	if r := compare(); !r.Equal() || r.Source != links || r.Values != links || links < 80 {
+		t.Fatalf("%+v, want %d links", r, links)
+	}
+	one := " where from_object = 'contacts' and from_id = " + contact + " and to_id = " + company + " and type_id = 5"
+	for change, want := range map[string]outcome{
+		"delete from hubspot.links" + one:                                          {missing: 1},
+		"update hubspot.links set label = 'Owner'" + one:                           {different: 1},
+		"update hubspot.links set label = null" + one:                              {different: 1},
+		"update hubspot.links set type_id = 6" + one:                               {missing: 1, extra: 1},
+		"update hubspot.links set to_id = to_id + 1" + one:                         {missing: 1, extra: 1},
+		"update hubspot.links set category = 'X'" + one:                            {missing: 1, extra: 1},
+		"insert into hubspot.links values ('contacts', 1, 'companies', 2, 3, 'X')": {extra: 1},
+	} {
+		if r := tb.changed("links", change, compare); outcomeOf(r) != want || len(r.Examples) == 0 {
+			t.Errorf("%s: %+v", change, r)
+		}
+	}
+	if _, err := proof.CompareLinks(t.Context(), tb.conn, schema, url, "contacts", "butterflies"); err == nil {
+		t.Error("no error about an object type that does not exist")
+	}
+}
