@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"slices"
 	"sync"
 	"time"
 
@@ -72,6 +73,7 @@ type answered struct {
 	settled  idRanges
 	asked    []string // names of the properties it was asked for
 	after    uint64   // position of the log when it was asked for
+	calls    int      // requests that it took
 	err      error
 }
 
@@ -176,16 +178,25 @@ func (b *backfill) start(task func() any) {
 	b.tasks.Go(func() { b.events <- task() })
 }
 
+// readTries is how often a page is read that holds a record without a readable id. Where such a record belongs nobody
+// knows: with the page accounted for, it would not be read again if it was readable a moment later.
+const readTries = 3
+
 // read asks HubSpot for a page.
 func (b *backfill) read(ctx context.Context, o *backfillObject, r *pageRequest) *answered {
-	a := &answered{request: r, object: o}
-	if r.lane == laneList {
-		a.list(ctx, b.client)
-	} else {
-		a.search(ctx, b.client)
+	for try := 1; ; try++ {
+		a := &answered{request: r, object: o, calls: try}
+		if r.lane == laneList {
+			a.list(ctx, b.client)
+		} else {
+			a.search(ctx, b.client)
+		}
+		a.at = time.Now()
+		if a.err != nil || try == readTries || !slices.Contains(a.ids.rejected, 0) {
+			return a
+		}
+		b.logger.Debug("page read again, the id of a record in it cannot be read", "object", o.name(), "lane", r.lane)
 	}
-	a.at = time.Now()
-	return a
 }
 
 // handle takes an event into account.

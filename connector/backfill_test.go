@@ -167,6 +167,45 @@ func TestMalformedRecordsAreDeadLettersAndTheOthersArrive(t *testing.T) {
 	}
 }
 
+func TestPagesWithUnreadableIDsAreReadAgain(t *testing.T) {
+	t.Parallel()
+	for seed := range int64(4) { // what is wrong with a record, the seed decides: its id in half the cases
+		t.Run(fmt.Sprint(seed), func(t *testing.T) {
+			t.Parallel()
+			b := setupSource(t, simulator.Options{Contacts: 3000, Seed: seed + 1}, Config{Objects: []string{"contacts"}})
+			for _, endpoint := range []string{"list", "search"} {
+				b.sim.Inject(simulator.Fault{Kind: simulator.FaultMalformed, Endpoint: endpoint, Count: readTries - 1})
+			}
+			must(t, b.source.Backfill(t.Context()))
+			known := map[string]bool{}
+			for _, m := range b.messages() {
+				if k := m.subject.Kind; k == schemas.KindRecord || k == schemas.KindDeadLetter {
+					known[m.subject.ID] = true
+				}
+				if m.subject.Kind == schemas.KindDeadLetter && strings.HasPrefix(m.subject.ID, "unknown-") {
+					t.Errorf("%s was given up", m.subject.ID)
+				}
+			}
+			for _, id := range b.sim.IDs("contacts", 0, 3000, 1) {
+				if !known[id] {
+					t.Errorf("record %s was not read", id)
+				}
+			}
+		})
+	}
+}
+
+func TestAListAloneEndsWhereTheRecordsEnd(t *testing.T) {
+	t.Parallel()
+	b := setupSource(t, simulator.Options{Contacts: 2500}, Config{Objects: []string{"contacts"}})
+	b.sim.Inject(simulator.Fault{Kind: simulator.FaultStatus, Status: 400, Endpoint: "search"})
+	b.sim.Inject(simulator.Fault{Kind: simulator.FaultNoPaging, Endpoint: "list", Rate: 0.3})
+	f := b.follower("contacts")
+	must(t, f.begin(t.Context()))
+	b.source.backfill(t.Context(), []*follower{f}, func(_ *follower, err error) { must(t, err) })
+	b.loaded("contacts")
+}
+
 func TestFailedTypeDoesNotStopTheOthersAndGoesOnLater(t *testing.T) {
 	t.Parallel()
 	b := setupSource(t, simulator.Options{Contacts: 900, Deals: 1500}, Config{Objects: []string{"contacts", "deals"}})

@@ -123,10 +123,11 @@ func (o *backfillObject) take() []*answered {
 
 // append puts pages into the log with the cursor that says that their ids are read.
 func (o *backfillObject) append(ctx context.Context, pages []*answered, total int64) error {
-	p := page{Origin: schemas.OriginBackfill, Primary: pages[0].request.lane == laneList, Asked: pages[0].asked, APICalls: int64(len(pages))}
+	p := page{Origin: schemas.OriginBackfill, Primary: pages[0].request.lane == laneList, Asked: pages[0].asked}
 	p.After = pages[0].after
 	for _, a := range pages {
 		p.After = min(p.After, a.after)
+		p.APICalls += int64(a.calls)
 		p.Records = append(p.Records, a.records...)
 		p.Rejected = append(p.Rejected, a.rejected...)
 	}

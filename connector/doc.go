@@ -73,7 +73,9 @@
 //   - nobody is sent a welcome mail for a record that was there before (TestRecordsOlderThanTheHistoryAreSnapshots)
 //   - a malformed or oversized record does not stop the others
 //     (TestMalformedAndOversizedRecordsBecomeDeadLettersOnceAndTheRestFlows)
-//   - broken answers of HubSpot lose nothing (TestFaultsOfHubSpotLoseNothing)
+//   - broken answers of HubSpot lose nothing (TestFaultsOfHubSpotLoseNothing),
+//     nor do records whose id is unreadable for a moment (TestPagesWithUnreadableIDsAreReadAgain), nor a list that, with
+//     search out of order, claims too early that nothing follows (TestAListAloneEndsWhereTheRecordsEnd)
 //   - the watermark never claims what was not read (TestWatermarkNeverClaimsAGap)
 //   - index lag, bulk changes in one millisecond and changes while paging lose nothing
 //     (TestIndexLagLosesNothingBeforeTheWatermark, TestTwelveThousandChangesInOneMillisecondAreAllFound,

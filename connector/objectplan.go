@@ -111,7 +111,7 @@ func (o *objectPlan) receive(q *pageRequest, a pageIDs) (settled idRanges, fresh
 	for _, r := range settled {
 		o.subtract(r)
 	}
-	if err == nil {
+	if err == nil && len(settled) > 0 {
 		o.learn(q, a, n)
 	}
 	o.balance()
@@ -131,15 +131,23 @@ func (o *objectPlan) settles(q *pageRequest, a pageIDs) (idRanges, error) {
 		return a.settledDown(q, low, ok)
 	}
 	switch {
-	case ok && (!a.last || high < o.highest):
+	case ok && (!a.last || high < o.highest || o.shut[laneSearch] != nil):
 		return idRanges{{From: q.from(), To: high + 1}}, nil
 	case !ok && a.next > q.from():
 		return idRanges{{From: q.from(), To: a.next}}, nil
 	case !ok && (!a.last || q.from() <= o.highest) && o.shut[laneSearch] == nil:
 		// An empty last page below a record that we have seen: it may be deleted by now. Search knows.
 		return nil, fmt.Errorf("list ends before id %d: %w", o.highest, errPageOrder)
+	case q.spans[0].ended != q.ranges[0] && o.listAlone():
+		q.spans[0].ended = q.ranges[0] // once more: nobody else can say whether that is the end
+		return nil, nil
 	}
 	return idRanges{{From: q.from(), To: maxID}}, nil
+}
+
+// listAlone reports whether search cannot tell what there is. (That it found nothing is an answer, too.)
+func (o *objectPlan) listAlone() bool {
+	return o.shut[laneSearch] != nil && !errors.Is(o.shut[laneSearch], errNothingFound)
 }
 
 // find returns the span that holds id, nil if the id was read.

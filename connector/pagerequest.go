@@ -83,7 +83,7 @@ var errNothingFound = errors.New("search finds no record")
 // settledDown is settles for a search page.
 func (a *pageIDs) settledDown(q *pageRequest, low int64, ok bool) (idRanges, error) {
 	switch {
-	case !ok && len(a.rejected) == 0 && q.ranges[0] == everything:
+	case !ok && a.total == 0 && len(a.rejected) == 0 && q.ranges[0] == everything:
 		return nil, errNothingFound
 	case a.last && a.total <= int64(len(a.ids)+len(a.rejected)):
 		return q.ranges, nil

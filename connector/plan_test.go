@@ -414,6 +414,31 @@ func TestPagesWithoutEndMarkAreNoEnd(t *testing.T) {
 	}
 }
 
+// TestAListAloneIsBelievedItsEndAfterAskingTwice leaves only list, which now and then claims once that nothing follows.
+func TestAListAloneIsBelievedItsEndAfterAskingTwice(t *testing.T) {
+	for seed := range uint64(10) {
+		w := newWorld(seed, 100, sized(5000))
+		lied := map[int64]bool{}
+		w.answer = func(_ int, q *pageRequest) pageIDs {
+			switch {
+			case q.lane == laneSearch:
+				return pageIDs{total: 5000, last: true} // no answer that can be trusted
+			case !lied[q.from()] && w.rng.IntN(3) == 0:
+				lied[q.from()] = true
+				if w.rng.IntN(2) == 0 {
+					return pageIDs{last: true}
+				}
+				a := answerOf(w.portal[0], q)
+				a.last = true
+				return a
+			}
+			return answerOf(w.portal[0], q)
+		}
+		w.run(t)
+		w.complete(t)
+	}
+}
+
 // leastTime is the least time in which records can be read: list pages at the burst quota less what search takes of it,
 // spent at the start of every interval, and searches at their own limit; one quota for both.
 func leastTime(records int, q quota, latency time.Duration) time.Duration {

@@ -6,10 +6,11 @@ import "github.com/hubtail/hubtail/schemas"
 type span struct {
 	schemas.Range
 	object    *objectPlan
-	count     float64 // records in it, as far as known
-	exact     bool    // search counted it
-	low, high float64 // records per id at its start and at its end, 0 if unknown
-	known     bool    // an answer told something about it
+	count     float64       // records in it, as far as known
+	exact     bool          // search counted it
+	low, high float64       // records per id at its start and at its end, 0 if unknown
+	known     bool          // an answer told something about it
+	ended     schemas.Range // in which list, alone, found nothing, when last asked
 	list      *pageRequest
 	search    *pageRequest
 }
