@@ -18,6 +18,7 @@ func (a *Applier) queueControl(batch *pgconn.Batch, s *segment) {
 	if len(s.links) > 0 {
 		queueLinks(batch, a.schema, s.links)
 	}
+	queuePurgedLinks(batch, a.schema, s.groups)
 	for _, object := range slices.Sorted(maps.Keys(s.pipelines)) {
 		p := s.pipelines[object]
 		queuePipelines(batch, a.schema, p.value, int64(p.seq))

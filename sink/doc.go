@@ -36,6 +36,10 @@
 //   - An older event never overwrites a newer one, a repeated one writes nothing, and neither does a purged record come
 //     back (TestOlderAndRepeatedEventsChangeNothing, TestOfOneRecordsEventsInABatchTheNewestCounts,
 //     TestAPurgedRecordLeavesATombstone).
+//   - The links of a record to an object type are those of its newest set, whatever came when
+//     (TestASetOfLinksIsReplacedWhole, TestSetsOfLinksInAnyOrderEndInTheNewest), a hundred thousand of them too
+//     (TestASetOfAHundredThousandLinksIsAppliedInSeconds); a purged record has none, from either end
+//     (TestAPurgedRecordHasNoLinksFromEitherEnd).
 //   - A message is acknowledged only after its transaction is committed (TestPostgresGoingAwayOnlyDelays,
 //     TestStoppingCommitsAndAcknowledgesWhatWasBegun).
 //   - A message that cannot be applied goes to dead_letters with its reason, payload and SQLSTATE; all others are applied

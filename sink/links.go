@@ -58,6 +58,30 @@ on conflict (from_object, from_id, to_object, to_id, category, type_id) do updat
 where l.label is distinct from excluded.label`))
 }
 
+// queuePurgedLinks removes the links of records that were deleted for privacy, from both ends. The sets of the records at
+// the other end follow in the log.
+func queuePurgedLinks(batch *pgconn.Batch, schema string, groups []*group) {
+	var objects []string
+	var ids []int64
+	for _, g := range groups {
+		if g.set == nil {
+			continue
+		}
+		for i := range g.set.rows {
+			if row := &g.set.rows[i]; row.purged {
+				objects, ids = append(objects, g.object), append(ids, row.id)
+			}
+		}
+	}
+	if len(ids) == 0 {
+		return
+	}
+	for _, end := range []string{"from", "to"} {
+		(&params{}).texts(objects).int8s(ids).queue(batch, `delete from `+quote(schema, "links")+` l
+using unnest($1, $2) as p(object, id) where l.`+end+`_object = p.object and l.`+end+`_id = p.id`)
+	}
+}
+
 // linkColumns are rows of links, or of sets, by column.
 type linkColumns struct {
 	from, to        []string
