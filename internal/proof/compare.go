@@ -122,7 +122,9 @@ func openTable(ctx context.Context, tx pgx.Tx, schema, object, where string, arg
 		return nil, err
 	}
 	query := "select * from " + pgx.Identifier{schema, name}.Sanitize() + " " + where + " order by id"
-	rows, err := tx.Query(ctx, query, append([]any{pgx.QueryResultFormats{pgx.TextFormatCode}}, args...)...)
+	// Nothing about the columns may be remembered from one query to the next: a new property adds one.
+	options := []any{pgx.QueryExecModeExec, pgx.QueryResultFormats{pgx.TextFormatCode}}
+	rows, err := tx.Query(ctx, query, append(options, args...)...)
 	if err != nil {
 		return nil, err
 	}

@@ -1,0 +1,219 @@
+package sink_test
+
+import (
+	"context"
+	"fmt"
+	"maps"
+	"strconv"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/hubtail/hubtail/internal/difference"
+	"github.com/hubtail/hubtail/internal/jetlog"
+	"github.com/hubtail/hubtail/schemas"
+	"github.com/hubtail/hubtail/sink"
+)
+
+// verify compares one object type's table with the log.
+func (r *rig) verify(object string, o sink.VerifyOptions) *difference.Report {
+	r.t.Helper()
+	s, err := sink.New(r.t.Context(), sink.Config{Pool: r.pool, JetStream: r.js, Schema: schema, Logger: testLogger(r.t)})
+	if err != nil {
+		r.t.Fatal(err)
+	}
+	o.Patience = 10 * time.Millisecond
+	reports, err := s.Verify(r.t.Context(), o, object)
+	if err != nil {
+		r.t.Fatal(err)
+	}
+	return reports[0]
+}
+
+func (r *rig) wantKinds(report *difference.Report, want map[difference.Kind]int64) {
+	r.t.Helper()
+	if report.Differences()+int64(len(want)) > 0 && !maps.Equal(report.Kinds, want) {
+		r.t.Errorf("%s: found %v, planted %v: %v", report.Object, report.Kinds, want, report.Examples)
+	}
+}
+
+func linkSet(t testing.TB, id int64, to ...int64) sink.Message {
+	set := &schemas.Links{Portal: portal, From: "contacts", ID: strconv.FormatInt(id, 10), To: "companies"}
+	for _, n := range to {
+		set.Links = append(set.Links, schemas.Link{ID: strconv.FormatInt(n, 10), Category: "HUBSPOT_DEFINED", TypeID: 279, Label: "Works at"})
+	}
+	return control(t, 0, set)
+}
+
+// fillContacts publishes n contacts: every third has a value that does not fit its column, every fifth is linked.
+func (r *rig) fillContacts(n int) (last uint64) {
+	r.t.Helper()
+	page := []sink.Message{definitions(r.t, "contacts", 0, "email", "string", "amount", "number", "lastname", "string")}
+	for id := range int64(n) {
+		values := props{"email": fmt.Sprintf("r%d@x", id), "amount": strconv.FormatInt(id, 10), "undefined": "kept"}
+		if id%3 == 0 {
+			values["amount"] = "about " + values["amount"]
+		}
+		page = append(page, event("contacts", id+1, 0, values))
+		if id%5 == 0 {
+			page = append(page, linkSet(r.t, id+1, 100+id, 200+id))
+		}
+	}
+	return r.publishAll(page)
+}
+
+// plantedInTables are changes of the tables that no sink makes; %[1]d to %[2]d are the rows.
+var plantedInTables = []struct {
+	kind difference.Kind
+	sql  string
+}{
+	{difference.Missing, `delete from hubspot.contacts where id between %[1]d and %[2]d`},
+	{difference.Ghost, `insert into hubspot.contacts (id, _seq, email) select 900000000 + id, 3, 'ghost@x' from generate_series(%[1]d, %[2]d) id`},
+	{difference.Stale, `update hubspot.contacts set _seq = 1, email = 'old@x' where id between %[1]d and %[2]d`},
+	{difference.Value, `update hubspot.contacts set _seq = 1000000000, email = 'old@x' where id between %[1]d and %[2]d`},
+	{difference.Value, `update hubspot.contacts set email = 'wrong@x' where id between %[1]d and %[2]d`},
+	{difference.Value, `update hubspot.contacts set email = null where id between %[1]d and %[2]d`},
+	{difference.Value, `update hubspot.contacts set lastname = 'None has one' where id between %[1]d and %[2]d`},
+	{difference.Value, `update hubspot.contacts set _extra = jsonb_set(_extra, '{undefined}', '"lost"') where id between %[1]d and %[2]d`},
+	{difference.Value, `update hubspot.contacts set _extra = null where id between %[1]d and %[2]d`},
+	{difference.Value, `update hubspot.contacts set _archived = true where id between %[1]d and %[2]d`},
+	{difference.Value, `update hubspot.contacts set _merged_into = 5 where id between %[1]d and %[2]d`},
+	{difference.Value, `update hubspot.contacts set _updated_at = _updated_at + interval '1 s' where id between %[1]d and %[2]d`},
+	// Every fifth of these is linked.
+	{difference.Link, `delete from hubspot.links where from_id between %[1]d and %[1]d + 5 * (%[2]d - %[1]d) + 4 and to_id > 199`},
+	{difference.Link, `insert into hubspot.links select 'contacts', from_id, 'companies', 7, 279, 'HUBSPOT_DEFINED', null from hubspot.link_sets where from_id between %[1]d and %[1]d + 5 * (%[2]d - %[1]d) + 4`},
+	{difference.Link, `update hubspot.links set label = 'Other' where from_id between %[1]d and %[1]d + 5 * (%[2]d - %[1]d) + 4`},
+	{difference.Link, `delete from hubspot.link_sets where from_id between %[1]d and %[1]d + 5 * (%[2]d - %[1]d) + 4`},
+	{difference.Link, `insert into hubspot.link_sets select 'contacts', 800000000 + id, 'companies', 4 from generate_series(%[1]d, %[2]d) id`},
+	{difference.Link, `insert into hubspot.links select 'contacts', 700000000 + id, 'companies', 4, 279, 'HUBSPOT_DEFINED', null from generate_series(%[1]d, %[2]d) id`},
+}
+
+// plantInTables makes n differences of every kind, in disjoint records from the first on, and returns how many records it
+// took.
+func (r *rig) plantInTables(n int) (want map[difference.Kind]int64, took int) {
+	r.t.Helper()
+	want, first := map[difference.Kind]int64{}, 1
+	for _, p := range plantedInTables {
+		last := first + n - 1
+		r.exec(fmt.Sprintf(p.sql, first, last))
+		want[p.kind] += int64(n)
+		if first = last + 1; p.kind == difference.Link {
+			first += 4 * n
+		}
+	}
+	return want, first
+}
+
+// disturb publishes changes of the records from first on until stop is called.
+func (r *rig) disturb(first, last int) (stop func()) {
+	ctx, cancel := context.WithCancel(r.t.Context())
+	var g sync.WaitGroup
+	g.Go(func() {
+		for i := 0; ctx.Err() == nil; i++ {
+			id := int64(first + i%(last-first))
+			r.publish(event("contacts", id, 0, props{"email": fmt.Sprintf("later%d@x", i)}))
+			if i%4 == 0 {
+				r.publish(linkSet(r.t, id, int64(i)))
+			}
+			if i%9 == 0 {
+				r.publish(event("contacts", int64(1_000_000+i), 0, props{"email": "new@x"}))
+			}
+		}
+	})
+	return sync.OnceFunc(func() { cancel(); g.Wait() })
+}
+
+func TestVerifyFindsAndRepairsEveryDifferenceOfTheTables(t *testing.T) {
+	t.Parallel()
+	r := newRig(t)
+	r.start()
+	const n, records = 20, 1500
+	r.applied(r.fillContacts(records))
+	want, took := r.plantInTables(n)
+	stop := r.disturb(took, records)
+	defer stop()
+
+	report := r.verify("contacts", sink.VerifyOptions{})
+	r.wantKinds(report, want)
+	if report.Repaired != 0 {
+		t.Errorf("%d differences are repaired without being asked to", report.Repaired)
+	}
+	report = r.verify("contacts", sink.VerifyOptions{Repair: true})
+	r.wantKinds(report, want)
+	if report.Remaining() != 0 || report.Note != "" {
+		t.Errorf("one pass leaves %d differences: %s", report.Remaining(), report.Note)
+	}
+	r.wantKinds(r.verify("contacts", sink.VerifyOptions{}), nil)
+	stop()
+	r.applied(r.publish(event("contacts", 1, 0, props{"email": "last@x"})))
+	report = r.verify("contacts", sink.VerifyOptions{})
+	r.wantKinds(report, nil)
+	if report.Pending != 0 {
+		t.Errorf("%d events are pending though all are applied", report.Pending)
+	}
+}
+
+func TestVerifyDoesNotExpectWhatNoSinkHasApplied(t *testing.T) {
+	t.Parallel()
+	r := newRig(t)
+	s := r.start()
+	r.applied(r.fillContacts(20))
+	if err := s.stop(); err != nil {
+		t.Fatal(err)
+	}
+	r.publish(event("contacts", 1, 0, props{"email": "later@x"}), event("contacts", 99, 0, props{"email": "new@x"}), linkSet(t, 2, 7))
+	report := r.verify("contacts", sink.VerifyOptions{Repair: true})
+	r.wantKinds(report, nil)
+	if report.Pending != 3 {
+		t.Errorf("%d events are pending, want 3", report.Pending)
+	}
+	r.want("0", `select count(*) from hubspot.contacts where email in ('later@x', 'new@x')`)
+}
+
+func TestVerifyTakesDeadLettersForExplained(t *testing.T) {
+	t.Parallel()
+	r := newRig(t)
+	r.start()
+	bad := event("contacts", 7, 0, props{"email": "a@x"})
+	bad.Data = []byte(`{"portal": "42"`)
+	r.applied(r.publish(event("contacts", 7, 0, props{"email": "a@x"}), bad))
+	r.want("1", `select count(*) from hubspot.dead_letters`)
+	report := r.verify("contacts", sink.VerifyOptions{})
+	r.wantKinds(report, nil)
+	if report.Explained != 1 {
+		t.Errorf("%d explained, want 1", report.Explained)
+	}
+}
+
+func TestVerifyDeletesNothingThatALimitedLogMayHaveForgotten(t *testing.T) {
+	t.Parallel()
+	r := newRig(t)
+	r.start()
+	r.applied(r.fillContacts(20))
+	r.exec(`insert into hubspot.contacts (id, _seq) values (900, 3)`)
+	cfg := jetlog.StreamConfig("HUBSPOT", 1)
+	cfg.MaxAge = 24 * time.Hour
+	if _, err := r.js.UpdateStream(t.Context(), cfg); err != nil {
+		t.Fatal(err)
+	}
+	report := r.verify("contacts", sink.VerifyOptions{Repair: true})
+	r.wantKinds(report, map[difference.Kind]int64{difference.Ghost: 1})
+	if report.Remaining() != 1 || report.Note == "" {
+		t.Errorf("a row is deleted that the log may have forgotten: %+v", report)
+	}
+	r.want("1", `select count(*) from hubspot.contacts where id = 900`)
+}
+
+func TestVerifyFillsATableThatWasEmptied(t *testing.T) {
+	t.Parallel()
+	r := newRig(t)
+	r.start()
+	r.applied(r.publish(definitions(t, "contacts", 0, "email", "string"), event("contacts", 1, 0, props{"email": "a@x"})))
+	r.exec(`truncate hubspot.contacts`)
+	report := r.verify("contacts", sink.VerifyOptions{Repair: true})
+	r.wantKinds(report, map[difference.Kind]int64{difference.Missing: 1})
+	r.want("a@x", `select email from hubspot.contacts where id = 1`)
+	if report.Remaining() != 0 {
+		t.Errorf("%d differences remain", report.Remaining())
+	}
+}
