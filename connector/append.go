@@ -59,6 +59,9 @@ type objectLog struct {
 	confirm func(ctx context.Context, ids []string) (hubspot.Batch, error)
 	// asked returns the names of the properties that records are to be read with now; nil if there is no choice.
 	asked func() []string
+	// missing is told which live records HubSpot has no longer, and logged what the records' new events say. Either may be nil.
+	missing func(ids []string)
+	logged  func(id string, op schemas.Op)
 
 	token chan struct{} // holds one element while an append or a reload is under way
 	// The fields below are written by the token's holder.
@@ -66,6 +69,8 @@ type objectLog struct {
 	lost bool     // another source leads
 	// buried holds what the last dead letters said, by subject, so that they are not repeated.
 	buried map[string]string
+	// absorbed holds the ids that records say they have absorbed: an older read or the index may still show them.
+	absorbed map[string]bool
 }
 
 // Append puts a page of records and the advanced cursor into the log as one atomic batch. Records equal to their last
@@ -94,6 +99,7 @@ func (l *objectLog) Append(ctx context.Context, p page, advance func(*schemas.Cu
 		return schemas.Counts{}, fmt.Errorf("append %d %s: %w", len(p.Records), l.object.Name, err)
 	}
 	l.bury(d)
+	l.tell(d)
 	counts := d.counts()
 	l.head.add(counts)
 	return counts, nil
@@ -110,6 +116,9 @@ func (l *objectLog) append(ctx context.Context, d *draft, advance func(*schemas.
 	}
 	for refusals := 1; ; refusals++ {
 		if err := l.judge(ctx, d); err != nil {
+			return err
+		}
+		if err := l.absorb(ctx, d); err != nil {
 			return err
 		}
 		err := l.publish(ctx, d, advance)
@@ -141,7 +150,10 @@ func (l *objectLog) judge(ctx context.Context, d *draft) error {
 	}
 	var doubts []*entry
 	for _, e := range d.open() {
-		if e.judge(how); e.verdict == doubtful {
+		if e.judge(how); e.verdict == changed && e.last.seq == 0 && !e.confirmed && l.absorbed[e.record.ID] {
+			e.verdict = doubtful // merged away before the log ever had it
+		}
+		if e.verdict == doubtful {
 			doubts = append(doubts, e)
 		}
 	}

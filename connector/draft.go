@@ -79,6 +79,7 @@ func (l *objectLog) resolveDoubts(doubts []*entry, read hubspot.Batch, at time.T
 	for _, r := range read.Rejected {
 		malformed[r.ID] = r
 	}
+	var gone []string
 	for _, e := range doubts {
 		r, ok := found[e.id()]
 		bad, isBad := malformed[e.id()]
@@ -98,9 +99,15 @@ func (l *objectLog) resolveDoubts(doubts []*entry, read hubspot.Batch, at time.T
 			healed = append(healed, e)
 		case winner != "":
 			e.ending, e.verdict = &ending{ID: e.id(), Op: schemas.OpMerged, MergedInto: winner, At: at}, undecided
-		default: // archived or purged: whoever watches for those will tell
+		default: // archived, purged or merged away: a batch read does not say which
 			e.verdict = unchanged
+			if e.last.seq > 0 && !e.last.ended() {
+				gone = append(gone, e.id())
+			}
 		}
+	}
+	if l.missing != nil && len(gone) > 0 {
+		l.missing(gone)
 	}
 	return healed
 }
@@ -115,7 +122,7 @@ func (d *draft) counts() schemas.Counts {
 			c.Unchanged++
 		case e.dead != nil:
 			c.Failed++
-		case e.op == schemas.OpSnapshot || e.op == schemas.OpCreated:
+		case e.op == schemas.OpSnapshot, e.op == schemas.OpCreated, e.op == schemas.OpArchived && e.last.seq == 0:
 			c.Created++
 		case e.op == schemas.OpUpdated || e.op == schemas.OpRestored:
 			c.Updated++
@@ -124,6 +131,18 @@ func (d *draft) counts() schemas.Counts {
 		}
 	}
 	return c
+}
+
+// tell passes on what the events of a page that is in the log say.
+func (l *objectLog) tell(d *draft) {
+	if l.logged == nil {
+		return
+	}
+	for _, e := range d.entries {
+		if e.done && e.verdict == changed && e.op != "" && e.dead == nil && e.links == nil {
+			l.logged(e.id(), e.op)
+		}
+	}
 }
 
 // hasTried reports whether data is one of the cursors that we tried to publish.
@@ -207,7 +226,17 @@ const batchHeaders = 512
 func fit(entries []*entry, limit int) int {
 	bytes := 0
 	for i, e := range entries {
-		if bytes += e.msg.Size(); i > 0 && (i == limit || bytes > batchBytes) {
+		if bytes += e.msg.Size(); i == 0 || i < limit && bytes <= batchBytes {
+			continue
+		}
+		n := i
+		for n > 0 && entries[n].behind { // at most 250 in a row
+			n--
+		}
+		if n > 0 {
+			return n
+		}
+		if i == limit {
 			return i
 		}
 	}

@@ -38,6 +38,8 @@ type entry struct {
 	msg       *nats.Msg
 	triedID   string // ce-id of the event that we tried to publish
 	done      bool   // known to be in the log
+	derived   bool   // no page brought it: it follows from another entry's record
+	behind    bool   // in one batch with the entry before it
 }
 
 // id returns the record's id.
@@ -66,6 +68,15 @@ func (l *lastEvent) header(name string) string { return nats.Header(l.msg.Header
 func (l *lastEvent) op() schemas.Op {
 	t := l.header(schemas.HeaderType)
 	return schemas.Op(t[strings.LastIndexByte(t, '.')+1:])
+}
+
+// ended reports whether HubSpot shows the record no longer, according to its last event.
+func (l *lastEvent) ended() bool {
+	switch l.op() {
+	case schemas.OpArchived, schemas.OpMerged, schemas.OpPurged:
+		return true
+	}
+	return false
 }
 
 // event decodes the last event. One that cannot be read counts as one without values, so that the record's next state
@@ -98,7 +109,8 @@ func (e *entry) judge(how reading) {
 	case e.ending != nil:
 		e.judgeEnding()
 		return
-	case e.last.op() == schemas.OpPurged: // and never comes back
+	case e.last.op() == schemas.OpPurged, // and never comes back
+		e.last.op() == schemas.OpMerged && e.record.Archived: // nothing new, should HubSpot list it in the recycle bin too
 		e.verdict = unchanged
 		return
 	}

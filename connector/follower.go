@@ -7,6 +7,8 @@ import (
 	"sync/atomic"
 	"time"
 
+	"golang.org/x/sync/errgroup"
+
 	"github.com/hubtail/hubtail/connector/hubspot"
 	"github.com/hubtail/hubtail/schemas"
 )
@@ -17,6 +19,8 @@ type follower struct {
 	object hubspot.Object
 	client *hubspot.Client // at the priority of incremental reads
 	scan   *hubspot.Client // at that of full reads: a few definitions at the start must not make the budget keep room for more
+
+	archived *archivedWalk
 
 	names atomic.Pointer[[]string] // of the properties that records are read with
 
@@ -41,6 +45,7 @@ func newFollower(s *Source, object hubspot.Object, log *objectLog) *follower {
 		prepared: make(chan struct{}), loaded: make(chan error, 1),
 	}
 	log.confirm, log.asked = f.confirm, f.properties
+	f.archived = newArchivedWalk(f)
 	return f
 }
 
@@ -113,7 +118,10 @@ func (f *follower) work(ctx context.Context) error {
 	if err := f.preparePipelines(ctx); err != nil {
 		return err
 	}
-	return f.followChanges(ctx)
+	g, gctx := errgroup.WithContext(ctx)
+	g.Go(func() error { return f.followChanges(gctx) })
+	g.Go(func() error { return f.archived.run(gctx) })
+	return g.Wait()
 }
 
 // errInterrupted says that another source led for a while during a full read.
@@ -190,7 +198,10 @@ func (f *follower) syncOnce(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	f.endRun(ctx, "incremental", from, stats.counts, nil)
+	if err := f.archived.once(ctx); err != nil {
+		return err
+	}
+	f.endRun(ctx, "incremental", from, addCounts(stats.counts, f.archived.take()), nil)
 	f.status.live(false)
 	return nil
 }
@@ -213,6 +224,7 @@ func newsOf(c schemas.Counts) int64 { return c.Created + c.Updated + c.Deleted +
 
 // summarise records what polls found as a run, if they found anything and it is time.
 func (f *follower) summarise(ctx context.Context) {
+	f.summary.add(f.client.Now(), f.archived.take())
 	if now := f.client.Now(); newsOf(f.summary.counts) > 0 && now.Sub(f.summary.from) >= f.source.cfg.RunInterval {
 		f.endRun(ctx, "incremental", f.summary.from, f.summary.counts, nil)
 		f.summary = runSummary{}
@@ -224,6 +236,7 @@ func (f *follower) summarise(ctx context.Context) {
 // flush records the last summary, after ctx ended too, within publishTimeout. After a failed run it waits for the recovery:
 // a success would hide that.
 func (f *follower) flush(ctx context.Context) {
+	f.summary.add(f.client.Now(), f.archived.take())
 	if newsOf(f.summary.counts) > 0 && f.failure == "" {
 		f.endRun(context.WithoutCancel(ctx), "incremental", f.summary.from, f.summary.counts, nil)
 		f.summary = runSummary{}

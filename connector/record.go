@@ -33,16 +33,17 @@ func newEvent(portal string, o hubspot.Object, r hubspot.Record, last lastEvent,
 
 // opOf says what happened between a record's last event, nil if it has none, and its present state. A record is created
 // if that was after the object's history began, and nobody had to search for it; otherwise it is only seen for the first
-// time.
+// time. Whatever happens to a record in the recycle bin, the event says that it is there: from the op alone can be told
+// which records are.
 func opOf(r hubspot.Record, last *schemas.Event, origin schemas.Origin, since time.Time) schemas.Op {
 	switch {
+	case r.Archived:
+		return schemas.OpArchived
 	case last == nil && (since.IsZero() || r.CreatedAt.Before(since) || origin == schemas.OriginVerify):
 		return schemas.OpSnapshot
 	case last == nil:
 		return schemas.OpCreated
-	case r.Archived && !last.Archived:
-		return schemas.OpArchived
-	case !r.Archived && last.Archived:
+	case last.Archived:
 		return schemas.OpRestored
 	}
 	return schemas.OpUpdated

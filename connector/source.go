@@ -41,6 +41,7 @@ type Config struct {
 	DefinitionsInterval time.Duration // between two reads of properties, pipelines and owners; 0 means 5 min
 	LinksLinger         time.Duration // how long changed records are waited for before their links are read; 0 means 1 s
 	SweepTurn           time.Duration // within which the links of all records are read again; 0 means as long as it takes with 2 % of the daily quota
+	ArchivedInterval    time.Duration // between two walks over a recycle bin, more for a large one; 0 means 3 min
 	RunInterval         time.Duration // between two summaries of what polls found; 0 means 5 min
 
 	Logger *slog.Logger // nil means discard
@@ -60,6 +61,7 @@ func (cfg Config) withDefaults() Config {
 	orElse(&cfg.Settle, 2*time.Minute)
 	orElse(&cfg.Reach, 15*time.Minute)
 	orElse(&cfg.DefinitionsInterval, 5*time.Minute)
+	orElse(&cfg.ArchivedInterval, 3*time.Minute)
 	orElse(&cfg.RunInterval, 5*time.Minute)
 	if cfg.Stream == "" {
 		cfg.Stream = jetlog.DefaultStream
@@ -88,6 +90,7 @@ type Source struct {
 	links     *linkReader
 	hints     *hints // what webhooks said
 	loads     chan *follower
+	walks     pacer // of the walks over the recycle bins
 	lease     *lease
 }
 
@@ -262,6 +265,7 @@ func (s *Source) once(ctx context.Context, followers []*follower, owners, full b
 		g.Wait()
 	}
 	each(func(f *follower) error { return f.begin(ctx) })
+	each(func(f *follower) error { return f.archived.once(ctx) })
 	var load []*follower
 	for i, f := range followers {
 		if errs[i] == nil && (full || f.needsBackfill()) {

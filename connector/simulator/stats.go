@@ -8,7 +8,7 @@ import (
 // Stats counts what the simulator was asked and what it answered.
 type Stats struct {
 	Requests int            `json:"requests"`
-	ByRoute  map[string]int `json:"byEndpoint"` // "list contacts", "search deals", "account", ...
+	ByRoute  map[string]int `json:"byEndpoint"` // "list contacts", "list archived contacts", "search deals", "account", ...
 	ByStatus map[int]int    `json:"byStatus"`
 	Limited  map[string]int `json:"limited"` // 429s by policy
 	Records  int            `json:"records"` // handed out
@@ -49,6 +49,9 @@ func (s *stats) count(c *call) {
 	if c.route != nil {
 		name = string(c.route.kind)
 		if c.table != nil {
+			if c.route.kind == kindList && c.request.URL.Query().Get("archived") == "true" {
+				name += " archived"
+			}
 			name += " " + c.table.object.Name
 		}
 	}
