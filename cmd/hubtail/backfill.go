@@ -16,7 +16,8 @@ func backfillCommand() *cli.Command {
 		Name:      "backfill",
 		Usage:     "one full read of HubSpot into the log, and into the tables if a database is given",
 		ArgsUsage: "[object...]",
-		Description: "Records that are unchanged since their last event cost no event. An interrupted full read is resumed.\n\n" +
+		Description: "Records that are unchanged since their last event cost no event. An interrupted full read is resumed. One source at a\n" +
+			"time reads a portal: beside a running one it fails and says so.\n\n" +
 			"Examples:\n  hubtail backfill                      every object type of --objects\n" +
 			"  hubtail backfill contacts p_pets      these two",
 		Flags:  flags(hubspotFlags, natsFlags, replicasFlag, postgresFlags, consumerFlag, objectFlags, settleFlag, dataDirFlag),

@@ -16,6 +16,7 @@ import (
 	"github.com/jackc/pgx/v5"
 	"github.com/nats-io/nats.go/jetstream"
 
+	"github.com/hubtail/hubtail/connector"
 	"github.com/hubtail/hubtail/connector/simulator"
 	"github.com/hubtail/hubtail/internal/localnats"
 	"github.com/hubtail/hubtail/internal/pgtest"
@@ -65,6 +66,11 @@ func newStack(t testing.TB, portal simulator.Options) *stack {
 	}
 	t.Cleanup(nc.Close)
 	if s.js, err = jetstream.New(nc); err != nil {
+		t.Fatal(err)
+	}
+	// A source that is killed leads for this long yet.
+	bucket := jetstream.KeyValueConfig{Bucket: connector.LeaseBucket("HUBSPOT"), TTL: 2 * time.Second}
+	if _, err := s.js.CreateKeyValue(context.Background(), bucket); err != nil {
 		t.Fatal(err)
 	}
 	return s

@@ -19,7 +19,16 @@ import (
 
 // runOnce runs onePass with the parts of the command's flags, as they are by now.
 func runOnce(c *cli.Context, pass func(context.Context, *connector.Source) error) error {
-	return withParts(func(c *cli.Context, p *parts) error { return onePass(c, p, pass) })(c)
+	return withParts(func(c *cli.Context, p *parts) error {
+		return onePass(c, p, func(ctx context.Context, source *connector.Source) error {
+			err := pass(ctx, source)
+			if led := (*connector.LedError)(nil); errors.As(err, &led) && led.UpToDate {
+				printf(c.App.Writer, "%s\n", led) // no complaint: cron would send a mail
+				return nil
+			}
+			return err
+		})
+	})(c)
 }
 
 // onePass runs one pass of the source and, where a database is configured, applies the log up to what the pass wrote.
