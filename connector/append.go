@@ -59,6 +59,10 @@ type objectLog struct {
 	confirm func(ctx context.Context, ids []string) (hubspot.Batch, error)
 	// asked returns the names of the properties that records are to be read with now; nil if there is no choice.
 	asked func() []string
+	// learned returns what cursors say of how late search is, and late is told when changes came into the log at a time
+	// though the watermark had passed theirs. Either may be nil.
+	learned func() *schemas.Settle
+	late    func(modified []time.Time, at time.Time)
 	// missing is told which live records HubSpot has no longer, and logged what the records' new events say. Either may be nil.
 	missing func(ids []string)
 	logged  func(id string, op schemas.Op)
@@ -94,11 +98,12 @@ func (l *objectLog) Append(ctx context.Context, p page, advance func(*schemas.Cu
 	if advance == nil {
 		advance = func(*schemas.Cursor) {}
 	}
-	d := l.newDraft(p)
+	d, claimed := l.newDraft(p), l.head.cursor.CompleteThrough
 	if err := l.append(ctx, d, advance); err != nil {
 		return schemas.Counts{}, fmt.Errorf("append %d %s: %w", len(p.Records), l.object.Name, err)
 	}
 	l.bury(d)
+	l.tellLate(d, claimed)
 	l.tell(d)
 	counts := d.counts()
 	l.head.add(counts)
@@ -198,8 +203,12 @@ func (l *objectLog) publish(ctx context.Context, d *draft, advance func(*schemas
 		return nil
 	}
 	cursor.Portal, cursor.Object, cursor.Instance, cursor.At = l.portal, l.object.Name, l.instance, d.at
+	cursor.Records = countRecords(l.head.cursor, cursor, entries)
 	if l.quota != nil {
 		cursor.Quota = l.quota()
+	}
+	if l.learned != nil {
+		cursor.Settle = l.learned()
 	}
 	tail, err := encodeControls(append(slices.Clone(d.page.Controls), &cursor)...)
 	if err != nil {

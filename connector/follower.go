@@ -3,6 +3,7 @@ package connector
 import (
 	"context"
 	"errors"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -30,6 +31,8 @@ type follower struct {
 	loaded      chan error    // the result of the full read under way, one at most
 	loading     atomic.Bool   // a full read was asked for and its result not taken yet
 
+	settling settling // learns how late search is
+
 	// What polls know beyond the cursor, for the goroutine that polls.
 	covered  coverage
 	lastDeep passStats
@@ -45,6 +48,9 @@ func newFollower(s *Source, object hubspot.Object, log *objectLog) *follower {
 		prepared: make(chan struct{}), loaded: make(chan error, 1),
 	}
 	log.confirm, log.asked = f.confirm, f.properties
+	f.settling.fixed, f.settling.reach = s.cfg.Settle, s.cfg.Reach
+	f.settling.begin(log.Cursor().Settle)
+	log.learned, log.late = f.settling.learned, f.wasLate
 	f.archived = newArchivedWalk(f)
 	return f
 }
@@ -68,6 +74,14 @@ func (f *follower) properties() []string {
 // confirm reads records again from HubSpot's primary store, see objectLog.
 func (f *follower) confirm(ctx context.Context, ids []string) (hubspot.Batch, error) {
 	return f.client.BatchRead(ctx, hubspot.BatchReadRequest{Object: f.object, IDs: ids, Properties: f.properties()})
+}
+
+// wasLate takes note of changes that the watermark had passed when they came into the log.
+func (f *follower) wasLate(modified []time.Time, now time.Time) {
+	settle := f.settling.behind(modified, now)
+	oldest := slices.MinFunc(modified, time.Time.Compare)
+	f.logger.Warn("changes came into the log after the watermark had passed their time",
+		"changes", len(modified), "late_by", now.Sub(oldest).Round(time.Second), "settle_time", settle.Round(time.Second))
 }
 
 // needsBackfill reports whether the object type was never read whole, or is being read.
@@ -99,6 +113,7 @@ func (f *follower) begin(ctx context.Context) error {
 // work prepares, asks for a full read if none was finished, and polls. It returns when something fails.
 func (f *follower) work(ctx context.Context) error {
 	f.covered, f.lastDeep, f.lastLate = coverage{}, passStats{}, passStats{} // someone else may have led meanwhile
+	f.settling.begin(f.log.Cursor().Settle)
 	select {
 	case <-f.loaded: // ended while we waited
 		f.loading.Store(false)
@@ -194,6 +209,7 @@ func (f *follower) syncOnce(ctx context.Context) error {
 		return err
 	}
 	f.covered, f.lastLate, f.movedAt = coverage{}, passStats{}, time.Time{}
+	f.settling.begin(f.log.Cursor().Settle)
 	stats, err := f.deep(ctx)
 	if err != nil {
 		return err

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strconv"
 	"time"
 
@@ -56,20 +57,28 @@ func (f *follower) poll(ctx context.Context) (news int64, err error) {
 
 // deep reads everything that changed since the coverage ends, and extends it.
 func (f *follower) deep(ctx context.Context) (passStats, error) {
-	now, cfg := f.client.Now(), f.source.cfg
-	since := f.covered.next(f.log.Cursor(), now, cfg.Settle, cfg.Reach)
+	now, cfg, settle := f.client.Now(), f.source.cfg, f.settling.time()
+	since := f.covered.next(f.log.Cursor(), now, settle, cfg.Reach)
+	since = since.Add(-min(settle, settleProbe)) // to see how late the late ones are
 	late := f.lastLate.due(now, fewRecords, f.every(lateEvery), 10)
 	if late {
 		since = earlier(since, now.Add(-cfg.Reach))
 	}
 	f.lastPass = now
+	var covered coverage
 	stats, err := f.pass(ctx, f.changedSince(since), func(c *schemas.Cursor, start time.Time) {
-		c.CompleteThrough = f.covered.extend(since, start, cfg.Settle).watermark(*c, cfg.Settle)
+		settle := f.settling.time() // as long as the pass has taught
+		covered = f.covered.extend(since, start, settle)
+		c.CompleteThrough = covered.watermark(*c, settle)
 	})
 	if err != nil {
 		return stats, err
 	}
-	f.covered = f.covered.extend(since, stats.start, cfg.Settle)
+	f.settling.passed(since, stats.start)
+	if covered == (coverage{}) { // the cursor was not moved
+		covered = f.covered.extend(since, stats.start, f.settling.time())
+	}
+	f.covered = covered
 	if late {
 		f.lastLate = stats
 	}
@@ -83,7 +92,11 @@ func (f *follower) deep(ctx context.Context) (passStats, error) {
 func (f *follower) fast(ctx context.Context) (passStats, error) {
 	since := f.lastPass.Add(-f.source.cfg.Overlap)
 	f.lastPass = f.client.Now()
-	return f.pass(ctx, f.changedSince(since), nil)
+	stats, err := f.pass(ctx, f.changedSince(since), nil)
+	if err == nil {
+		f.settling.passed(since, stats.start)
+	}
+	return stats, err
 }
 
 // changedSince selects the records modified at t or later. HubSpot rule: filter values are epoch milliseconds; a filter
@@ -101,23 +114,22 @@ const idProperty = "hs_object_id"
 // A record that changes behind the walk is younger than the pass and the next one's business.
 //
 // complete moves the cursor together with the last page. During a long pass the newest changes are looked at every so
-// often, so that fresh ones need not wait for old ones.
+// often, so that fresh ones need not wait for old ones, and the cursor is written, so that others see it live.
 func (f *follower) pass(ctx context.Context, filter hubspot.Filter, complete func(*schemas.Cursor, time.Time)) (passStats, error) {
 	stats := passStats{start: f.client.Now()}
+	f.settling.passing(stats.start)
 	lastPeek := stats.start
 	names := f.properties()
 	walk := idWalk{}
 	for {
-		found, err := f.client.Search(ctx, walk.request(f.object, filter, names))
+		found, err := f.walkOn(ctx, &walk, filter, names, &stats)
 		if err != nil {
-			return stats, err
-		}
-		stats.requests++
-		if err := walk.step(found); err != nil {
 			return stats, fmt.Errorf("search %s: %w", f.object.Name, err)
 		}
+		now := f.client.Now()
 		var advance func(*schemas.Cursor)
-		move := walk.done && (newsOf(stats.counts) > 0 || stats.start.Sub(f.movedAt) >= min(moveEvery, f.every(1)))
+		silent := now.Sub(f.movedAt) >= min(moveEvery, f.every(1))
+		move := walk.done && (newsOf(stats.counts) > 0 || silent)
 		if move {
 			advance = func(c *schemas.Cursor) {
 				c.PolledTo = later(c.PolledTo, earlier(walk.newest, stats.start))
@@ -126,17 +138,17 @@ func (f *follower) pass(ctx context.Context, filter hubspot.Filter, complete fun
 				}
 			}
 		}
-		if err := f.append(ctx, found, names, advance, &stats); err != nil {
+		if err := f.append(ctx, found, names, advance, &stats, silent && stats.requests > 1); err != nil {
 			return stats, err
 		}
-		if move {
-			f.movedAt = stats.start
+		if move || silent {
+			f.movedAt = now
 		}
 		if walk.done {
 			stats.end = f.client.Now()
 			return stats, nil
 		}
-		if now := f.client.Now(); now.Sub(lastPeek) >= f.every(peekEvery) {
+		if now.Sub(lastPeek) >= f.every(peekEvery) {
 			lastPeek = now
 			if err := f.peek(ctx, filter, names, &stats); err != nil {
 				return stats, err
@@ -144,6 +156,35 @@ func (f *follower) pass(ctx context.Context, filter hubspot.Filter, complete fun
 		}
 	}
 }
+
+// walkOn reads the next page of a walk. What cannot be all that there is is asked for again a few times: results missing
+// that the total counts, and records whose ids cannot be read and which so could not be read again later.
+func (f *follower) walkOn(ctx context.Context, walk *idWalk, filter hubspot.Filter, names []string, stats *passStats) (hubspot.SearchPage, error) {
+	for try := 1; ; try++ {
+		found, err := f.client.Search(ctx, walk.request(f.object, filter, names))
+		if err != nil {
+			return found, err
+		}
+		stats.requests++
+		next := *walk
+		err = next.step(found)
+		again := errors.Is(err, errPageShort) || slices.ContainsFunc(found.Rejected, withoutID)
+		if try == pageTries || !again {
+			*walk = next
+			return found, err
+		}
+		if err := pause(ctx, pageRetry<<try/2, pageRetry<<try); err != nil {
+			return found, err
+		}
+	}
+}
+
+const (
+	pageTries = 5
+	pageRetry = 25 * time.Millisecond // doubled with every try
+)
+
+func withoutID(r hubspot.RejectedRecord) bool { return r.ID == "" }
 
 // peek appends the newest of the records that the filter selects. It proves nothing and moves nothing.
 func (f *follower) peek(ctx context.Context, filter hubspot.Filter, names []string, stats *passStats) error {
@@ -154,13 +195,15 @@ func (f *follower) peek(ctx context.Context, filter hubspot.Filter, names []stri
 		return fmt.Errorf("look at the newest: %w", err)
 	}
 	stats.requests++
-	return f.append(ctx, found, names, nil, stats)
+	found.Rejected = slices.DeleteFunc(found.Rejected, withoutID) // the walk will come to them
+	return f.append(ctx, found, names, nil, stats, false)
 }
 
-// append appends a page of search results and counts what was news.
-func (f *follower) append(ctx context.Context, found hubspot.SearchPage, names []string, advance func(*schemas.Cursor), stats *passStats) error {
+// append appends a page of search results and counts what was news; tell writes the cursor even if there is none.
+func (f *follower) append(ctx context.Context, found hubspot.SearchPage, names []string, advance func(*schemas.Cursor), stats *passStats, tell bool) error {
+	f.settling.sighted(found.Records, f.client.Now())
 	counts, err := f.log.Append(ctx, page{
-		Origin: schemas.OriginPoll, Records: found.Records, Rejected: found.Rejected, Asked: names, APICalls: 1,
+		Origin: schemas.OriginPoll, Records: found.Records, Rejected: found.Rejected, Asked: names, APICalls: 1, Tell: tell,
 	}, advance)
 	stats.counts = addCounts(stats.counts, counts)
 	f.summary.add(stats.start, counts)
@@ -183,8 +226,12 @@ func (w *idWalk) request(o hubspot.Object, filter hubspot.Filter, properties []s
 	return hubspot.SearchRequest{Object: o, Filters: filters, SortBy: idProperty, After: w.offset, Properties: properties}
 }
 
-// errPageLoop says that the walk does not get on. Trusting such pages would lose records or never end.
-var errPageLoop = errors.New("results are not in the order asked for")
+var (
+	// errPageLoop says that the walk does not get on. Trusting such pages would lose records or never end.
+	errPageLoop = errors.New("results are not in the order asked for")
+	// errPageShort says that a page has no results though there are some.
+	errPageShort = errors.New("results are missing")
+)
 
 // step takes the next page. The last one names no next page and holds all there is; a page that ends too early by one
 // sign or the other is no end.
@@ -199,6 +246,9 @@ func (w *idWalk) step(p hubspot.SearchPage) error {
 		w.newest = later(w.newest, r.UpdatedAt)
 	}
 	n := len(p.Records) + len(p.Rejected)
+	if n == 0 && w.offset < p.Total {
+		return fmt.Errorf("none of %d after id %d, offset %d: %w", p.Total, w.last, w.offset, errPageShort)
+	}
 	w.done = n == 0 || p.Next == 0 && w.offset+n >= p.Total
 	if w.last > before || w.done {
 		w.offset = 0

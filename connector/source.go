@@ -36,7 +36,7 @@ type Config struct {
 
 	PollInterval        time.Duration // between two polls of a quiet object type; 0 means 12 s. Busy ones are polled three times as often
 	Overlap             time.Duration // how far a fast poll reaches back before the last one; 0 means 10 s
-	Settle              time.Duration // after which a change counts as surely in HubSpot's search index, for the watermark; 0 means 2 min
+	Settle              time.Duration // after which a change counts as surely in HubSpot's search index, for the watermark; 0 means that it is learned from the lag observed
 	Reach               time.Duration // how far back polls look all the same for what the index shows late; 0 means 15 min
 	DefinitionsInterval time.Duration // between two reads of properties, pipelines and owners; 0 means 5 min
 	LinksLinger         time.Duration // how long changed records are waited for before their links are read; 0 means 1 s
@@ -58,7 +58,6 @@ func (cfg Config) withDefaults() Config {
 	}
 	orElse(&cfg.PollInterval, 12*time.Second)
 	orElse(&cfg.Overlap, 10*time.Second)
-	orElse(&cfg.Settle, 2*time.Minute)
 	orElse(&cfg.Reach, 15*time.Minute)
 	orElse(&cfg.DefinitionsInterval, 5*time.Minute)
 	orElse(&cfg.ArchivedInterval, 3*time.Minute)

@@ -41,6 +41,8 @@ type ObjectStatus struct {
 	Done            int64          `json:"done"`  // of these, read
 	Rate            float64        `json:"rate"`  // records per second of the full read under way
 	CompleteThrough time.Time      `json:"complete_through,omitzero"`
+	SettleMS        int64          `json:"settle_ms"` // how long a change counts as not surely found by search
+	Late            int64          `json:"late"`      // changes that came after the watermark had passed them, ever
 	LastError       string         `json:"last_error,omitempty"`
 	Counts          schemas.Counts `json:"counts"` // since the source started
 }
@@ -117,7 +119,15 @@ func (s *objectStatus) get() ObjectStatus {
 		cursor = *s.other
 		load.see(cursor.Backfill, time.Now())
 	}
+	if !load.running && cursor.Records > 0 {
+		load.total, load.done = cursor.Records, cursor.Records
+	}
+	learned := schemas.Settle{}
+	if cursor.Settle != nil {
+		learned = *cursor.Settle
+	}
 	return ObjectStatus{
+		SettleMS: learned.TimeMS, Late: learned.Late,
 		Object: s.log.object.Name, Phase: s.phase, Total: load.total, Done: load.done, Rate: load.rate(time.Now()),
 		CompleteThrough: cursor.CompleteThrough, LastError: s.lastError, Counts: counts,
 	}

@@ -19,12 +19,12 @@ func TestWatermarkIsZeroUntilTheFirstFullReadIsDone(t *testing.T) {
 	c := schemas.Cursor{Backfill: &schemas.Backfill{StartedAt: at(0)}}
 	var v coverage
 	since := v.next(c, at(30), settle, reach)
-	equal(t, "first pass begins before the full read", since, at(-60))
+	equal(t, "first pass begins before the full read, less the reach", since, at(-60).Add(-reach))
 	v = v.extend(since, at(30), settle)
 	equal(t, "watermark", v.watermark(c, settle), time.Time{})
 	since = v.next(c, at(90), settle, reach)
 	v = v.extend(since, at(90), settle)
-	equal(t, "coverage", v, coverage{at(-60), at(30)})
+	equal(t, "coverage", v, coverage{at(-60).Add(-reach), at(90)})
 
 	c.Backfill, c.BackfilledAt = nil, at(0)
 	equal(t, "watermark when it is done", v.watermark(c, settle), at(30))
@@ -51,15 +51,36 @@ func TestWatermarkNeverClaimsAGap(t *testing.T) {
 	equal(t, "watermark", v.watermark(c, settle), at(1000))
 	equal(t, "next pass closes the gap", v.next(c, at(3012), settle, reach), at(1000).Add(-reach))
 
-	v = coverage{from: at(900), to: at(2000)}.extend(at(2500), at(3000), settle)
-	equal(t, "coverage past a gap begins anew", v, coverage{at(2500), at(2940)})
-	equal(t, "watermark", v.watermark(c, settle), at(1000))
+	v = coverage{from: at(900), start: at(2060)}
+	equal(t, "a pass past a gap proves nothing", v.extend(at(2500), at(3000), settle), v)
 
 	// A poll that began before the full read was known.
 	v = coverage{}.extend(at(-30), at(30), settle)
 	c = schemas.Cursor{BackfilledAt: at(0)}
 	equal(t, "watermark", v.watermark(c, settle), time.Time{})
-	equal(t, "next pass", v.next(c, at(40), settle, reach), at(-60))
+	equal(t, "next pass", v.next(c, at(40), settle, reach), at(-60).Add(-reach))
+}
+
+func TestWatermarkReadsAgainWhenTheSettleTimeGrows(t *testing.T) {
+	t.Parallel()
+	c := schemas.Cursor{BackfilledAt: at(0), CompleteThrough: at(1940)}
+	v := coverage{from: at(900), start: at(2000)}
+	const longer = 5 * time.Minute
+	since := v.next(c, at(2012), longer, reach)
+	equal(t, "next pass goes back further", since, at(1700))
+	equal(t, "watermark stays", v.extend(since, at(2012), longer).watermark(c, longer), at(1940))
+	equal(t, "until time has caught up", v.extend(since, at(2312), longer).watermark(c, longer), at(2012))
+	equal(t, "growth during a pass", v.extend(at(1940), at(2012), longer), v)
+}
+
+// A wrong clock wrote a watermark of next year: it is not believed, nothing is skipped, and it is put right.
+func TestWatermarkOfTheFutureIsPutRight(t *testing.T) {
+	t.Parallel()
+	c := schemas.Cursor{BackfilledAt: at(0), CompleteThrough: at(365 * 86400)}
+	since := coverage{}.next(c, at(5000), settle, reach)
+	equal(t, "next pass begins at what is sure", since, at(-60).Add(-reach))
+	v := coverage{}.extend(since, at(5000), settle)
+	equal(t, "watermark", v.watermark(c, settle), at(4940))
 }
 
 func TestWatermarkNeverGoesBack(t *testing.T) {

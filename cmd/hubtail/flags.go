@@ -72,7 +72,7 @@ var (
 		&cli.StringFlag{Name: "objects", Usage: "object types, comma-separated: names, type ids, p_<name> for custom ones", Value: defaultObjects, EnvVars: env("HUBTAIL_OBJECTS")},
 	}
 	pollFlag    = &cli.DurationFlag{Name: "poll-interval", Usage: "time between polls of a quiet object type; busy ones are polled more often", Value: 12 * time.Second, EnvVars: env("HUBTAIL_POLL_INTERVAL")}
-	settleFlag  = &cli.DurationFlag{Name: "settle-time", Usage: "how long HubSpot's search index may lag; the watermark trails by it", Value: 2 * time.Minute, EnvVars: env("HUBTAIL_SETTLE_TIME")}
+	settleFlag  = &cli.DurationFlag{Name: "settle-time", Usage: "how long HubSpot's search index may lag; the watermark trails by it; learned unless given", EnvVars: env("HUBTAIL_SETTLE_TIME")}
 	dataDirFlag = &cli.StringFlag{Name: "data-dir", Usage: "directory of the embedded parts", Value: "hubtail-data", EnvVars: env("HUBTAIL_DATA_DIR")}
 	logFlags    = []cli.Flag{
 		&cli.StringFlag{Name: "log-level", Usage: "debug, info, warn or error", Value: "info", EnvVars: env("HUBTAIL_LOG_LEVEL")},

@@ -121,6 +121,15 @@ func (p *portal) lag() time.Duration {
 	return l.Min + time.Duration(p.rng.Float64()*float64(l.Max-l.Min))
 }
 
+// SetIndexLag changes how long the index takes for the changes from now on: Min, Max, Tail and TailMax, as in Options.
+func (s *Simulator) SetIndexLag(l Lag) {
+	l = Options{IndexLag: l}.withDefaults().IndexLag
+	s.portal.mu.Lock()
+	defer s.portal.mu.Unlock()
+	now := &s.portal.opts.IndexLag
+	now.Min, now.Max, now.Tail, now.TailMax = l.Min, l.Max, l.Tail, l.TailMax
+}
+
 // catchUp applies the changes whose lag is over at now; the caller holds the lock for writing.
 func (p *portal) catchUp(now int64) {
 	for len(p.queue) > 0 && p.queue[0].due <= now {
