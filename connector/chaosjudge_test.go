@@ -142,10 +142,10 @@ func (c *chaosChange) arrival(history []chaosEvent) (stored int64, ok bool) {
 	return 0, false
 }
 
-// failures returns how many records are not as they are in the portal, of those whose last change was of one of the kinds.
-func (v *chaosVerdict) failures(kinds map[chaosKind]bool) (n int) {
-	for kind := range kinds {
-		n += v.kinds[kind].lost + v.kinds[kind].wrong
+// failures returns how many records and sets of links are not as they are in the portal.
+func (v *chaosVerdict) failures() (n int) {
+	for _, t := range v.kinds {
+		n += t.lost + t.wrong
 	}
 	return n
 }

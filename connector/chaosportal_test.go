@@ -34,6 +34,10 @@ func (s chaosSize) lasts() time.Duration {
 	return max(4*time.Minute, time.Duration(s.changes)*5*time.Second/2000)
 }
 
+// patience is how long everything may take that no watermark speaks of, after the last change: three quarters of an hour at
+// HubSpot's pace, which is two turns of the slowest lane.
+func (s chaosSize) patience() time.Duration { return max(s.at(45*time.Minute), 30*time.Second) }
+
 // bulk is how many records one bulk update changes, in one millisecond: 30,000 of a million changes.
 func (s chaosSize) bulk() int { return min(max(s.changes*3/100, 100), 30_000) }
 

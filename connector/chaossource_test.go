@@ -33,6 +33,7 @@ func (s chaosSize) config() Config {
 		Objects:      append([]string{"owners"}, chaosObjects...),
 		PollInterval: s.at(d.PollInterval), Overlap: s.at(d.Overlap), Settle: s.at(d.Settle), Reach: s.at(d.Reach),
 		DefinitionsInterval: s.at(d.DefinitionsInterval), RunInterval: s.at(d.RunInterval),
+		LinksLinger: s.at(time.Second), SweepTurn: s.at(15 * time.Minute),
 	}
 }
 
