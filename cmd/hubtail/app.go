@@ -53,6 +53,7 @@ func commands() []*cli.Command {
 		syncCommand(),
 		migrateCommand(),
 		statusCommand(),
+		healthcheckCommand(),
 		natsCommand(),
 		simulatorCommand(),
 	}

@@ -11,6 +11,7 @@
 //	statustables.go the database's side of status
 //	demo*.go        the demo: its parts, its Postgres; viewer.go, progress.go and output.go are its screen
 //	memory.go       soft limits of the heap
+//	admin.go        health checks and metrics.go, at --admin-addr; healthcheck.go asks for them
 //
 // # Promises
 //
@@ -22,6 +23,10 @@
 //   - every flag has its variable and its explanation (TestHelpListsEveryFlagWithItsEnvironmentAndAnExample)
 //   - long-running commands wait for NATS and Postgres to start (TestServicesWaitForNATSAndPostgres), but not for what
 //     says no (TestServicesDoNotWaitForWhatSaysNo)
+//   - a service says whether it lives, can work and how far it is (TestHealthChecksAndMetricsOfServices,
+//     TestReadinessSaysWhatIsMissing); every metric is in docs/metrics.md (TestMetricsAreDocumentedAndWellFormed); several
+//     services need no addresses of their own (TestAnAddressInUseIsAnErrorOnlyIfItWasAskedFor)
+//   - sync and backfill take nothing from a running source (TestSyncAndBackfillBesideARunningSourceSayWhoLeads)
 //   - status names what needs attention (TestStatusSaysWhatNeedsAttention) and asks HubSpot nothing
 //     (TestStatusOfAHealthyPortal)
 //   - the demo finds a wrong value (TestDemoFindsASabotagedTable) and leaves nothing behind, however it ends

@@ -90,6 +90,7 @@ func (s *stack) environ() []string {
 		"HUBTAIL_POLL_INTERVAL=500ms",
 		"HUBTAIL_SETTLE_TIME=2s",
 		"HUBTAIL_LOG_LEVEL=warn",
+		"HUBTAIL_ADMIN_ADDR=off",
 	}, s.env...)
 }
 

@@ -9,7 +9,7 @@ func sinkCommand() *cli.Command {
 		Description: "Creates and extends the tables as HubSpot's property definitions say. Rows and the sink's position are\n" +
 			"committed together; killed at any moment, it goes on where the database says it was.\n\n" +
 			"Example:\n  hubtail sink --nats-url nats://localhost:4222 --database-url postgresql://hubtail@localhost/crm",
-		Flags:  flags(natsFlags, postgresFlags, consumerFlag, portalFlag),
+		Flags:  flags(natsFlags, postgresFlags, consumerFlag, portalFlag, adminFlag),
 		Before: noArguments,
 		Action: longRunning(runSink),
 	}
@@ -20,14 +20,19 @@ func runSink(c *cli.Context, p *parts) error {
 	if err := p.requireDatabase(); err != nil {
 		return err
 	}
+	admin, err := p.startAdmin(c)
+	if err != nil {
+		return err
+	}
 	js, err := p.connectNATS(c.Context, false)
 	if err != nil {
 		return err
 	}
-	s, _, err := p.newSink(c.Context, js)
+	s, pool, err := p.newSink(c.Context, js)
 	if err != nil {
 		return err
 	}
+	admin.watch(watched{nats: js.Conn(), sink: s, pool: pool})
 	p.logSink()
 	return untilStopped(c.Context, s.Run)
 }

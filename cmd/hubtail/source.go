@@ -9,7 +9,7 @@ func sourceCommand() *cli.Command {
 		Description: "Without history it starts with a full read (changes keep flowing meanwhile), then polls.\n" +
 			"Killed at any moment, it goes on where the log says it was.\n\n" +
 			"Example:\n  HUBSPOT_ACCESS_TOKEN=... hubtail source --nats-url nats://localhost:4222 --objects contacts,deals",
-		Flags:  flags(hubspotFlags, natsFlags, replicasFlag, objectFlags, pollFlag, settleFlag),
+		Flags:  flags(hubspotFlags, natsFlags, replicasFlag, objectFlags, pollFlag, settleFlag, adminFlag),
 		Before: noArguments,
 		Action: longRunning(runSource),
 	}
@@ -20,14 +20,19 @@ func runSource(c *cli.Context, p *parts) error {
 	if err := p.requireHubSpot(); err != nil {
 		return err
 	}
+	admin, err := p.startAdmin(c)
+	if err != nil {
+		return err
+	}
 	js, err := p.connectNATS(c.Context, false)
 	if err != nil {
 		return err
 	}
-	source, _, err := p.newSource(c.Context, js)
+	source, client, err := p.newSource(c.Context, js)
 	if err != nil {
 		return err
 	}
+	admin.watch(watched{nats: js.Conn(), source: source, client: client})
 	p.logSource(source)
 	return untilStopped(c.Context, source.Run)
 }

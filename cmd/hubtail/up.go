@@ -15,7 +15,7 @@ func upCommand() *cli.Command {
 		Description: "For small installations: one process, one Postgres, nothing else to run. With --nats-listen, `hubtail status`, the\n" +
 			"nats CLI and other subscribers reach the log of the embedded server, too.\n\n" +
 			"Example:\n  HUBSPOT_ACCESS_TOKEN=... DATABASE_URL=... hubtail up --data-dir /var/lib/hubtail",
-		Flags: flags(hubspotFlags, natsFlags, replicasFlag, postgresFlags, consumerFlag, objectFlags, pollFlag, settleFlag, dataDirFlag,
+		Flags: flags(hubspotFlags, natsFlags, replicasFlag, postgresFlags, consumerFlag, objectFlags, pollFlag, settleFlag, dataDirFlag, adminFlag,
 			&cli.StringFlag{Name: "nats-listen", Usage: "`ADDRESS` for other clients of the embedded NATS server, for example 127.0.0.1:4222", EnvVars: env("HUBTAIL_NATS_LISTEN")},
 			natsAccessFlags("nats-")),
 		Before: noArguments,
@@ -31,18 +31,23 @@ func runUp(c *cli.Context, p *parts) error {
 	if err := p.requireDatabase(); err != nil {
 		return err
 	}
+	admin, err := p.startAdmin(c)
+	if err != nil {
+		return err
+	}
 	js, err := p.upNATS(c)
 	if err != nil {
 		return err
 	}
-	source, _, err := p.newSource(c.Context, js)
+	source, client, err := p.newSource(c.Context, js)
 	if err != nil {
 		return err
 	}
-	s, _, err := p.newSink(c.Context, js)
+	s, pool, err := p.newSink(c.Context, js)
 	if err != nil {
 		return err
 	}
+	admin.watch(watched{nats: js.Conn(), source: source, client: client, sink: s, pool: pool})
 	p.logSource(source)
 	p.logSink()
 	return untilStopped(c.Context, func(ctx context.Context) error {
