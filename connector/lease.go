@@ -312,14 +312,38 @@ func (l *lease) look(ctx context.Context, kv jetstream.KeyValue) (jetstream.KeyV
 	if err != nil {
 		return nil, err
 	}
-	var leader Leader
-	if err := json.Unmarshal(found.Value(), &leader); err != nil || leader.Instance == "" {
-		leader = Leader{Instance: "unknown"} // a newer version of us, or someone else's key
-	}
+	leader := decodeLeader(found.Value())
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.leader = leader
 	return found, nil
+}
+
+func decodeLeader(value []byte) (leader Leader) {
+	if err := json.Unmarshal(value, &leader); err != nil || leader.Instance == "" {
+		return Leader{Instance: "unknown"} // of a newer version, or someone else's key
+	}
+	return leader
+}
+
+// ReadLeader returns who reads a portal into a stream, nil if nobody does.
+func ReadLeader(ctx context.Context, js jetstream.JetStream, stream, portal string) (*Leader, error) {
+	kv, err := js.KeyValue(ctx, LeaseBucket(stream))
+	if errors.Is(err, jetstream.ErrBucketNotFound) {
+		return nil, nil
+	}
+	var found jetstream.KeyValueEntry
+	if err == nil {
+		found, err = kv.Get(ctx, schemas.EncodeToken(portal))
+	}
+	if errors.Is(err, jetstream.ErrKeyNotFound) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, fmt.Errorf("read who leads portal %s: %w", portal, err)
+	}
+	leader := decodeLeader(found.Value())
+	return &leader, nil
 }
 
 // release gives the lease back, if it still is ours.

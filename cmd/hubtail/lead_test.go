@@ -1,6 +1,7 @@
 package main
 
 import (
+	"regexp"
 	"strings"
 	"testing"
 	"time"
@@ -21,11 +22,18 @@ func TestSyncAndBackfillBesideARunningSourceSayWhoLeads(t *testing.T) {
 	}
 	s.run(nil, "backfill", "deals").complaint(t, exitFailed, "leads", "stop it")
 
+	if r := s.must(nil, "status"); !regexp.MustCompile(`(?m)^source  \S+-[A-Z2-7]{8} reads portal 4711 \(follow\)$`).MatchString(r.stdout) {
+		t.Errorf("status does not say who leads:\n%s", r.stdout)
+	}
+
 	// The running source lost nothing to them: it is neither refused nor on standby.
 	requireGraceful(t, source)
 	requireGraceful(t, sink)
 	if said := source.output.String(); strings.Contains(said, "refused") || strings.Contains(said, "another source") {
 		t.Errorf("the source was disturbed:\n%s", said)
+	}
+	if r := s.must(nil, "status"); !strings.Contains(r.stdout, "source  nobody reads portal 4711 now\n") {
+		t.Errorf("status does not say that nobody leads:\n%s", r.stdout)
 	}
 	began := time.Now()
 	s.must(nil, "backfill", "deals")

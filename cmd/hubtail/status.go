@@ -36,6 +36,8 @@ type status struct {
 	At     time.Time            `json:"at"`
 	Log    *connector.LogStatus `json:"log,omitempty"`
 	Tables *tablesStatus        `json:"tables,omitempty"`
+	// Leaders say who reads the portals of the log.
+	Leaders []portalLeader `json:"leaders,omitempty"`
 	// Quota is as of the newest cursor.
 	Quota    *schemas.Quota `json:"quota,omitempty"`
 	Objects  []objectStatus `json:"objects"`
@@ -128,6 +130,7 @@ func (p *parts) readLog(ctx context.Context, s *status) error {
 		return err
 	}
 	s.Log = &log
+	s.readLeaders(ctx, js)
 	var newest time.Time
 	for _, l := range log.Objects {
 		if l.Cursor.Quota != nil && l.Cursor.At.After(newest) {
@@ -208,6 +211,7 @@ func (s *status) print(w io.Writer) {
 	if s.Log != nil {
 		printf(w, "log     stream %s: %s messages, %s, last at %s\n", s.Log.Stream, thousands(int64(s.Log.Messages)), bytesText(s.Log.Bytes), ago(s.At, s.Log.LastTime))
 	}
+	s.printLeaders(w)
 	if s.lacksLog {
 		printf(w, "log     not asked: there is no NATS_URL (of `hubtail up`: --nats-listen and the URL it logs)\n")
 	}
