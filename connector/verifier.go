@@ -33,6 +33,8 @@ type verifier struct {
 	names  []string        // to read with; nil: modification times only
 	known  map[string]bool // names of all properties
 	index  logIndex
+	// definitions are those that HubSpot has; nil leaves them out, for a source compares them every few minutes.
+	definitions *schemas.PropertyDefinitions
 
 	suspects []string // to be read again
 	undated  []string // differ and bear no time
@@ -71,7 +73,7 @@ func (v *verifier) compare(ctx context.Context) error {
 	v.chooseNames()
 	for _, step := range []func(context.Context) error{
 		func(ctx context.Context) (err error) { v.index, err = v.f.log.index(ctx); return err },
-		v.walkLive, v.walkArchived, v.lookForGhosts, v.outlast,
+		v.compareDefinitions, v.walkLive, v.walkArchived, v.lookForGhosts, v.outlast, v.compareLinks,
 	} {
 		if err := step(ctx); err != nil {
 			return err

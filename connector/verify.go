@@ -3,6 +3,7 @@ package connector
 import (
 	"context"
 	"errors"
+	"fmt"
 	"slices"
 	"sync"
 	"time"
@@ -57,8 +58,9 @@ func (s *Source) Verify(ctx context.Context, o VerifyOptions, objects ...string)
 		g.Go(func() {
 			slots <- struct{}{}
 			defer func() { <-slots }()
-			if errs[i] = f.readNames(ctx); errs[i] == nil {
-				reports[i], errs[i] = newVerifier(f, o).run(ctx)
+			v := newVerifier(f, o)
+			if errs[i] = v.readNames(ctx); errs[i] == nil {
+				reports[i], errs[i] = v.run(ctx)
 			}
 		})
 	}
@@ -71,19 +73,23 @@ func (s *Source) Verify(ctx context.Context, o VerifyOptions, objects ...string)
 }
 
 // readNames reads which properties there are, for a source that does not follow the object type.
-func (f *follower) readNames(ctx context.Context) error {
-	if _, err := f.log.Reload(ctx); err != nil {
+func (v *verifier) readNames(ctx context.Context) error {
+	if _, err := v.f.log.Reload(ctx); err != nil {
 		return err
 	}
-	definitions, err := f.verifyClient().Properties(ctx, f.object)
+	properties, err := v.client.Properties(ctx, v.f.object)
 	if err != nil {
-		return err
+		return fmt.Errorf("read property definitions of %s: %w", v.f.object.Name, err)
 	}
-	names := make([]string, len(definitions))
-	for i, p := range definitions {
+	v.report.APICalls++
+	names := make([]string, len(properties))
+	for i, p := range properties {
 		names[i] = p.Name
 	}
-	f.names.Store(&names)
+	v.f.names.Store(&names)
+	v.definitions = &schemas.PropertyDefinitions{
+		Portal: v.f.log.portal, Object: v.f.object.Name, ObjectTypeID: v.f.object.TypeID, Properties: properties,
+	}
 	return nil
 }
 

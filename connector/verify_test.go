@@ -197,11 +197,12 @@ func TestVerifyOfAnEqualPortalCostsTheListAlone(t *testing.T) {
 		calls, compared = calls+r.APICalls, compared+r.Compared
 	}
 	equal(t, "records", compared, 2103)
-	// Beside the list: definitions, and the source's question for its portal.
-	if overhead := asked - calls; overhead < 0 || overhead > 4 {
+	// Beside it: the source's question for its portal.
+	if overhead := asked - calls; overhead < 0 || overhead > 2 {
 		t.Errorf("%d requests were made, %d are in the reports", asked, calls)
 	}
-	if most := int64(20 + 1 + 1 + 1 + 2); calls > most {
+	// Pages of live records, the recycle bins, definitions, owners.
+	if most := int64(20 + 1 + 2 + 2 + 2); calls > most {
 		t.Errorf("%d requests for %d records, want at most %d", calls, compared, most)
 	}
 	objects := make([]string, len(reports))
@@ -222,7 +223,7 @@ func TestVerifyOfManyPropertiesComparesTimesUnlessAskedForAll(t *testing.T) {
 	report := verifyOne(t, b.source, VerifyOptions{}, "contacts")
 	wantKinds(t, report, nil)
 	equal(t, "only times compared", report.StampsOnly, true)
-	equal(t, "requests", report.APICalls, 3+1)
+	equal(t, "requests", report.APICalls, 3+1+1) // pages, recycle bin, definitions
 	report = verifyOne(t, b.source, VerifyOptions{Full: true}, "contacts")
 	wantKinds(t, report, p.want)
 	equal(t, "only times compared", report.StampsOnly, false)
@@ -254,6 +255,34 @@ func TestVerifyBesideALeaderTakesNoLead(t *testing.T) {
 	must(t, b.sim.Update("contacts", ids[0], map[string]string{"lastname": "Later"}))
 	b.sim.FlushIndex()
 	equal(t, "news", b.poll("contacts"), 1)
+}
+
+func TestVerifyFindsOtherLinksAndDefinitions(t *testing.T) {
+	t.Parallel()
+	cfg := Config{Objects: []string{"contacts", "companies"}}
+	b := setupSource(t, simulator.Options{Contacts: 60, Companies: 30, IndexLag: simulator.Lag{Off: true}}, cfg)
+	ids, companies := b.sim.IDs("contacts", 0, 20, 1), b.sim.IDs("companies", 0, 20, 1)
+	for i, id := range ids {
+		must(t, b.sim.Link("contacts", id, "companies", companies[i]))
+	}
+	b.sync()
+	links := VerifyOptions{Links: true}
+	wantKinds(t, verifyOne(t, b.newSource(cfg), links, "contacts"), nil)
+
+	// Link-only changes that nobody tells of, and a property that is new.
+	for i, id := range ids[:4] {
+		must(t, b.sim.Link("contacts", id, "companies", companies[i+10]))
+	}
+	must(t, b.sim.Unlink("contacts", ids[5], "companies", companies[5]))
+	must(t, b.sim.DefineProperty("contacts", simulator.Property{Name: "shoe_size", Type: "number", Label: "Shoe size"}))
+	must(t, b.sim.Recalculate("contacts", b.sim.IDs("contacts", 30, 1, 1)[0], map[string]string{"shoe_size": "43"}))
+	want := map[difference.Kind]int64{difference.Link: 5, difference.Definition: 1, difference.Value: 1}
+	wantKinds(t, verifyOne(t, b.newSource(cfg), links, "contacts"), want)
+	links.Repair, links.Patience = true, time.Millisecond
+	repair := verifyOne(t, b.newSource(cfg), links, "contacts")
+	wantKinds(t, repair, want)
+	equal(t, "left", repair.Remaining(), 0)
+	wantKinds(t, verifyOne(t, b.newSource(cfg), links, "contacts"), nil)
 }
 
 func TestVerifySaysWhatWasNeverRead(t *testing.T) {
