@@ -67,6 +67,7 @@ type objectLog struct {
 	missing func(ids []string)
 	logged  func(id string, op schemas.Op)
 
+	watcher *hintWatch // is shown what polls brought; nil shows it to nobody
 	token chan struct{} // holds one element while an append or a reload is under way
 	// The fields below are written by the token's holder.
 	head position // the last committed cursor, also read by Cursor
@@ -105,6 +106,7 @@ func (l *objectLog) Append(ctx context.Context, p page, advance func(*schemas.Cu
 	l.bury(d)
 	l.tellLate(d, claimed)
 	l.tell(d)
+	l.watch(d)
 	counts := d.counts()
 	l.head.add(counts)
 	return counts, nil
@@ -206,6 +208,8 @@ func (l *objectLog) publish(ctx context.Context, d *draft, advance func(*schemas
 	cursor.Records = countRecords(l.head.cursor, cursor, entries)
 	if l.quota != nil {
 		cursor.Quota = l.quota()
+	if l.watcher != nil {
+		cursor.Webhooks = l.watcher.report()
 	}
 	if l.learned != nil {
 		cursor.Settle = l.learned()

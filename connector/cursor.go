@@ -120,7 +120,7 @@ func cloneCursor(c schemas.Cursor) schemas.Cursor {
 // equalCursors reports whether both say the same about what was read; who said so, and when, does not count.
 func equalCursors(a, b schemas.Cursor) bool {
 	for _, c := range []*schemas.Cursor{&a, &b} {
-		c.Portal, c.Object, c.Instance, c.At, c.Quota, c.Settle = "", "", "", time.Time{}, nil, nil
+		c.Portal, c.Object, c.Instance, c.At, c.Quota, c.Settle, c.Webhooks = "", "", "", time.Time{}, nil, nil, nil
 		c.BackfilledAt, c.PolledTo, c.CompleteThrough = c.BackfilledAt.UTC(), c.PolledTo.UTC(), c.CompleteThrough.UTC()
 	}
 	return reflect.DeepEqual(a, b)

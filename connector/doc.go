@@ -97,6 +97,18 @@
 //     two passes take turns (TestTwoPassesAtOnceTakeTurns)
 //   - a burst of webhooks about one record is one hint (TestABurstAboutOneRecordIsOneHint), one that comes while its record
 //     is being read leads to another read (TestAHintThatComesWhileItsRecordIsBeingReadLeadsToAnotherRead)
+//   - every kind of change arrives by webhook alone (TestEveryKindOfChangeArrivesByWebhook,
+//     TestEveryEventBecomesTheHintsItNeeds), whatever comes twice or out of order (TestDuplicatesAndDisorderDoubleNothing);
+//     a record that changes while it is read is read again (TestARecordThatChangesWhileItIsReadIsReadAgain)
+//   - HubSpot is told that a webhook arrived once its hints are on disk (TestAHintIsStoredBeforeHubSpotIsTold); forged,
+//     stale, oversized and malformed deliveries change nothing
+//     (TestForgedStaleOversizedAndMalformedDeliveriesChangeNothing), what nothing is read for is taken and forgotten
+//     (TestWhatNothingIsReadForIsTakenAndForgotten)
+//   - hints survive kill -9 of a source (TestHintsSurviveKillNineOfTheSource) and an outage of HubSpot
+//     (TestHintsWaitWhileHubSpotIsAway); no id keeps others back (TestAnIDThatIsNoneKeepsNobodyBack); standbys leave them
+//     alone (TestOnlyTheLeaderWorksOffHints)
+//   - the more webhooks come the more records a read brings (TestTheMoreHappensTheMoreRecordsARead), and what they should
+//     have told of and did not is noticed (TestAChangeThatNoWebhookToldOfIsNoticed)
 //   - hints are gone only once they were worked off: those of a taker that died, stopped or failed are handed out again
 //     (TestHintsOfATakerThatDiedAreHandedOutAgain, TestHintsThatWereNotWorkedOffAreHandedOutAgainAtOnce), nobody else's
 //     meanwhile (TestHintsInWorkAreHandedToNobodyElse)

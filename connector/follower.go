@@ -22,6 +22,9 @@ type follower struct {
 	scan   *hubspot.Client // at that of full reads: a few definitions at the start must not make the budget keep room for more
 
 	archived *archivedWalk
+	hinted *hubspot.Client // at that of reads that webhooks ask for
+	told   toldCounts      // what those brought
+	heard  *hintWatch      // what they did not tell of
 
 	names atomic.Pointer[[]string] // of the properties that records are read with
 
@@ -48,6 +51,8 @@ func newFollower(s *Source, object hubspot.Object, log *objectLog) *follower {
 		prepared: make(chan struct{}), loaded: make(chan error, 1),
 	}
 	log.confirm, log.asked = f.confirm, f.properties
+	f.hinted, f.heard = s.cfg.Client.At(hubspot.PriorityWebhook), &hintWatch{now: s.cfg.Client.Now}
+	log.watcher = f.heard
 	f.settling.fixed, f.settling.reach = s.cfg.Settle, s.cfg.Reach
 	f.settling.begin(log.Cursor().Settle)
 	log.learned, log.late = f.settling.learned, f.wasLate
@@ -241,6 +246,7 @@ func newsOf(c schemas.Counts) int64 { return c.Created + c.Updated + c.Deleted +
 // summarise records what polls found as a run, if they found anything and it is time.
 func (f *follower) summarise(ctx context.Context) {
 	f.summary.add(f.client.Now(), f.archived.take())
+	f.summary.add(f.client.Now(), f.told.take())
 	if now := f.client.Now(); newsOf(f.summary.counts) > 0 && now.Sub(f.summary.from) >= f.source.cfg.RunInterval {
 		f.endRun(ctx, "incremental", f.summary.from, f.summary.counts, nil)
 		f.summary = runSummary{}
@@ -253,6 +259,7 @@ func (f *follower) summarise(ctx context.Context) {
 // a success would hide that.
 func (f *follower) flush(ctx context.Context) {
 	f.summary.add(f.client.Now(), f.archived.take())
+	f.summary.add(f.client.Now(), f.told.take())
 	if newsOf(f.summary.counts) > 0 && f.failure == "" {
 		f.endRun(context.WithoutCancel(ctx), "incremental", f.summary.from, f.summary.counts, nil)
 		f.summary = runSummary{}

@@ -31,6 +31,7 @@ type hintWork struct {
 	// linger returns how long to wait for more when a batch is not full; nil means not at all. It is told how many hints
 	// were there.
 	linger func(there int) time.Duration
+	took   func(n int) // is told how many hints each batch has; nil means nobody is
 	// do works a batch off. Several hints of it can be about one thing, and each can come again.
 	do func(ctx context.Context, batch []*schemas.Hint) error
 }
@@ -95,22 +96,24 @@ func (h *hints) await(ctx context.Context, w hintWork) (hintBatch, error) {
 
 // take returns the hints that are there, and, unless they fill a batch, those that come while it lingers. If there are
 // none it waits for one, up to half a minute.
-func (h *hints) take(ctx context.Context, w hintWork) (hintBatch, error) {
+func (h *hints) take(ctx context.Context, w hintWork) (batch hintBatch, err error) {
 	queue, err := h.queue(ctx, w.kind, w.object)
 	if err != nil {
 		return nil, err
 	}
-	batch, err := h.fetch(ctx, queue, w.most, true)
+	if w.took != nil {
+		defer func() { w.took(len(batch)) }()
+	}
+	batch, err = h.fetch(ctx, queue, w.most, true)
 	if err == nil && len(batch) == 0 {
 		batch, err = h.fetch(ctx, queue, 1, false)
 	}
 	if err != nil || len(batch) == 0 || len(batch) >= w.most || w.linger == nil {
 		return batch, err
 	}
-	if wait := w.linger(len(batch)); wait > 0 {
-		if err := pause(ctx, wait, wait); err != nil {
-			return batch, err
-		}
+	wait := w.linger(len(batch))
+	if err := pause(ctx, wait, wait); err != nil {
+		return batch, err
 	}
 	more, err := h.fetch(ctx, queue, w.most-len(batch), true)
 	return append(batch, more...), err

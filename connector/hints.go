@@ -70,13 +70,19 @@ func openHints(ctx context.Context, js jetstream.JetStream, log string, replicas
 // publish stores hints, all of them or none of a thousand, and returns when they are on disk. Of several about one thing
 // the last one stays. After an error some may be stored: say it again.
 func (h *hints) publish(ctx context.Context, all ...*schemas.Hint) error {
+	deadline, ok := ctx.Deadline()
+	if !ok {
+		deadline = time.Now().Add(publishTimeout)
+	}
 	msgs, err := hintMessages(all)
 	for len(msgs) > 0 && err == nil {
 		n := min(len(msgs), maxBatch)
 		if n == 1 {
 			_, err = h.js.PublishMsg(ctx, msgs[0])
 		} else {
-			_, err = jetstreamext.PublishMsgBatch(ctx, h.js, msgs[:n])
+			// The first answer of a batch has a time limit of its own.
+			limit := jetstreamext.BatchFlowControl{AckFirst: true, AckTimeout: max(time.Until(deadline), time.Millisecond)}
+			_, err = jetstreamext.PublishMsgBatch(ctx, h.js, msgs[:n], limit)
 		}
 		msgs = msgs[n:]
 	}

@@ -178,6 +178,7 @@ func (s *Source) lead(ctx context.Context) error {
 	g, gctx := errgroup.WithContext(ctx)
 	for _, f := range s.followers {
 		g.Go(func() error { return f.follow(gctx) })
+		g.Go(func() error { return f.followHints(gctx) })
 	}
 	if s.owners != nil {
 		g.Go(func() error { return s.owners.follow(gctx) })

@@ -33,6 +33,8 @@ type Cursor struct {
 	Records int64 `json:"records,omitempty"`
 	// Reread is the last walk that read all records again, finished or not; nil before the first.
 	Reread *Reread `json:"reread,omitempty"`
+	// Webhooks is what HubSpot's webhooks told of the object type since the source started; nil if nothing.
+	Webhooks *Webhooks `json:"webhooks,omitempty"`
 	// Quota is what the source had used of HubSpot's quota when it wrote the cursor, all object types together.
 	Quota *Quota `json:"quota,omitempty"`
 }
@@ -42,6 +44,16 @@ type Verified struct {
 	At          time.Time `json:"at"`          // HubSpot's clock when it began
 	Differences int64     `json:"differences"` // found
 	Repaired    int64     `json:"repaired"`    // of these
+}
+
+// Webhooks compares what webhooks told of with what polling found.
+type Webhooks struct {
+	Since time.Time `json:"since"` // when the first hint was read; HubSpot's clock
+	Hints int64     `json:"hints"` // read since
+	// Missed counts changes that polling found and no webhook told of, by kind of subscription: "propertyChange", ...
+	Missed map[string]int64 `json:"missed,omitempty"`
+	// Properties counts in how many of the propertyChanges among them each property had changed.
+	Properties map[string]int64 `json:"properties,omitempty"`
 }
 
 // Quota is the use of HubSpot's quota by one source.
@@ -95,6 +107,9 @@ func (c *Cursor) normalise() {
 	}
 	if c.Reread != nil {
 		c.Reread.normalise()
+	}
+	if c.Webhooks != nil {
+		milliseconds(&c.Webhooks.Since)
 	}
 	if c.Quota != nil {
 		milliseconds(&c.Quota.ParkedUntil)
