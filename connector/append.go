@@ -208,6 +208,7 @@ func (l *objectLog) publish(ctx context.Context, d *draft, advance func(*schemas
 	cursor.Records = countRecords(l.head.cursor, cursor, entries)
 	if l.quota != nil {
 		cursor.Quota = l.quota()
+	}
 	if l.watcher != nil {
 		cursor.Webhooks = l.watcher.report()
 	}

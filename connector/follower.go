@@ -22,6 +22,7 @@ type follower struct {
 	scan   *hubspot.Client // at that of full reads: a few definitions at the start must not make the budget keep room for more
 
 	archived *archivedWalk
+
 	hinted *hubspot.Client // at that of reads that webhooks ask for
 	told   toldCounts      // what those brought
 	heard  *hintWatch      // what they did not tell of
