@@ -68,6 +68,11 @@ func newNames(names []string, known *schemas.PropertyDefinitions) []string {
 // readProperty appends all records that have a value for the property.
 func (f *follower) readProperty(ctx context.Context, name string) error {
 	_, err := f.pass(ctx, hubspot.Filter{Property: name, Operator: "HAS_PROPERTY"}, nil)
+	if errors.Is(err, hubspot.ErrInvalid) {
+		// HubSpot rule: some properties cannot be used in filters, as hs_body_preview_html.
+		f.logger.Warn("a new property cannot be searched for; records that have a value get it when they change, or by a full read", "property", name, "err", err)
+		return nil
+	}
 	return err
 }
 

@@ -197,16 +197,23 @@ func (f *follower) followChanges(ctx context.Context) error {
 
 // interval returns how long to wait for the next poll: a type that just changed changes again soon, and while a type is
 // read whole the quota is for that.
+//
+// Many object types are polled less often while they are quiet, so that an idle portal stays within a fifth of the daily
+// quota however many there are.
 func (f *follower) interval(last time.Duration, news int64) time.Duration {
-	quiet := f.source.cfg.PollInterval
+	busy := f.source.cfg.PollInterval
+	quiet := busy * time.Duration(max(len(f.source.followers), pollTypes)) / pollTypes
 	switch {
 	case f.loading.Load():
-		return 5 * quiet / 2
+		return 5 * busy / 2
 	case news > 0:
-		return quiet / 3
+		return busy / 3
 	}
 	return min(last+last/2, quiet)
 }
+
+// pollTypes is how many object types may be polled every Config.PollInterval.
+const pollTypes = 6
 
 // syncOnce reads what changed since the last time and records it as a run.
 func (f *follower) syncOnce(ctx context.Context) error {

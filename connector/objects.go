@@ -10,40 +10,115 @@ import (
 	"github.com/hubtail/hubtail/connector/hubspot"
 )
 
+// allObjects is the name for every object type that the token may read: the standard ones, the custom ones and the owners.
+const allObjects = "all"
+
+// selection is what a configuration's names of object types mean.
+type selection struct {
+	objects  []hubspot.Object
+	optional map[string]bool // those that nobody named: one that cannot be read is left out
+	refused  []ObjectStatus  // names that could not be looked up, because the token may not
+}
+
 // resolve finds the object types by name, each once. It asks HubSpot for the custom ones if a name is none of the standard
 // ones.
-func resolve(ctx context.Context, client *hubspot.Client, names []string) ([]hubspot.Object, error) {
-	var objects, custom []hubspot.Object
-	asked := false
+func resolve(ctx context.Context, client *hubspot.Client, names []string) (selection, error) {
+	r := resolver{client: client}
 	for _, name := range names {
-		object, ok := hubspot.ObjectByName(name)
-		switch {
-		case ok:
-		case name == ownersObject:
-			object, ok = hubspot.Object{Name: ownersObject, Singular: "owner"}, true
-		case name == "pipelines": // they come with their object
-			continue
-		}
-		if !ok {
-			if !asked {
-				var err error
-				if custom, err = client.CustomObjects(ctx); err != nil {
-					return nil, fmt.Errorf("look up custom object %q: %w", name, err)
-				}
-				asked = true
-			}
-			i := slices.IndexFunc(custom, func(o hubspot.Object) bool { return isNamed(o, name) })
-			if i < 0 {
-				return nil, unknownObject(name, custom)
-			}
-			object = custom[i]
-		}
-		if !slices.ContainsFunc(objects, func(o hubspot.Object) bool { return o.Name == object.Name }) {
-			objects = append(objects, object)
+		if err := r.add(ctx, name); err != nil {
+			return selection{}, err
 		}
 	}
-	return objects, nil
+	if len(r.objects) == 0 && r.forbidden != nil {
+		return selection{}, r.forbidden
+	}
+	return r.selection, nil
 }
+
+// resolver makes a selection, name by name.
+type resolver struct {
+	selection
+	client    *hubspot.Client
+	asked     bool // for the custom object types
+	custom    []hubspot.Object
+	forbidden error // why the custom object types are not known
+}
+
+func (r *resolver) add(ctx context.Context, name string) error {
+	object, ok := hubspot.ObjectByName(name)
+	switch {
+	case ok:
+	case name == allObjects:
+		return r.addAll(ctx)
+	case name == ownersObject:
+		object = owners
+	case name == "pipelines": // they come with their object
+		return nil
+	default:
+		if err := r.ask(ctx); err != nil {
+			return fmt.Errorf("look up custom object %q: %w", name, err)
+		}
+		if r.forbidden != nil {
+			r.refuse(name)
+			return nil
+		}
+		i := slices.IndexFunc(r.custom, func(o hubspot.Object) bool { return isNamed(o, name) })
+		if i < 0 {
+			return unknownObject(name, r.custom)
+		}
+		object = r.custom[i]
+	}
+	delete(r.optional, object.Name)
+	r.take(object)
+	return nil
+}
+
+// addAll adds every object type there is, as optional.
+func (r *resolver) addAll(ctx context.Context) error {
+	if err := r.ask(ctx); err != nil {
+		return fmt.Errorf("look up custom objects: %w", err)
+	}
+	if r.forbidden != nil {
+		r.refuse("custom objects")
+	}
+	if r.optional == nil {
+		r.optional = make(map[string]bool)
+	}
+	for _, o := range slices.Concat(hubspot.Objects(), r.custom, []hubspot.Object{owners}) {
+		if r.take(o) {
+			r.optional[o.Name] = true
+		}
+	}
+	return nil
+}
+
+// ask reads the custom object types once. That the token may not is no error: the standard types do without.
+func (r *resolver) ask(ctx context.Context) (err error) {
+	if r.asked {
+		return nil
+	}
+	r.asked = true
+	if r.custom, err = r.client.CustomObjects(ctx); errors.Is(err, hubspot.ErrForbidden) {
+		r.forbidden = err
+		return nil
+	}
+	return err
+}
+
+func (r *resolver) refuse(name string) {
+	r.refused = append(r.refused, ObjectStatus{Object: name, Phase: PhaseForbidden, LastError: r.forbidden.Error()})
+}
+
+func (r *resolver) take(object hubspot.Object) bool {
+	if slices.ContainsFunc(r.objects, func(o hubspot.Object) bool { return o.Name == object.Name }) {
+		return false
+	}
+	r.objects = append(r.objects, object)
+	return true
+}
+
+// owners are no CRM objects, see roster.
+var owners = hubspot.Object{Name: ownersObject, Singular: "owner"}
 
 // isNamed reports whether name means the object type: its name, singular, type id, or a custom object's own names.
 func isNamed(o hubspot.Object, name string) bool {

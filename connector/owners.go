@@ -67,6 +67,9 @@ func (r *roster) syncOnce(ctx context.Context) error {
 	if err == nil {
 		counts, err = r.read(ctx)
 	}
+	if r.leaveOut(ctx, err) {
+		return nil
+	}
 	if err != nil {
 		r.failed(ctx, phaseOf(err), err)
 		return err

@@ -28,7 +28,7 @@ type Config struct {
 	Stream    string   // "" means jetlog.DefaultStream; created if it does not exist
 	Replicas  int      // of a stream that is created; 0 means 1
 	Portal    string   // "" means: ask HubSpot
-	Objects   []string // names, type ids, or "owners"; nil means DefaultObjects. Pipelines come with their object
+	Objects   []string // names, type ids, "owners", or "all" that the token may read; nil means DefaultObjects. Pipelines come with their object
 	// Associations are the pairs of Objects whose links are read, both ways: "contacts:companies", ...; nil or "all" means
 	// all that HubSpot has, "none" none.
 	Associations []string
@@ -88,8 +88,9 @@ func (cfg Config) withDefaults() Config {
 type Source struct {
 	cfg       Config
 	portal    string
-	followers []*follower // in the order of Config.Objects
-	owners    *roster     // nil unless configured
+	followers []*follower    // in the order of Config.Objects
+	owners    *roster        // nil unless configured
+	refused   []ObjectStatus // object types that could not be looked up
 	links     *linkReader
 	hints     *hints // what webhooks said
 	loads     chan *follower
@@ -122,20 +123,27 @@ func New(ctx context.Context, cfg Config) (*Source, error) {
 	if s.hints, err = openHints(ctx, cfg.JetStream, cfg.Stream, cfg.Replicas, s.portal, cfg.Logger); err != nil {
 		return nil, err
 	}
-	objects, err := resolve(ctx, cfg.Client, cfg.Objects)
+	chosen, err := resolve(ctx, cfg.Client, cfg.Objects)
 	if err != nil {
 		return nil, err
 	}
-	for _, object := range objects {
+	for _, refused := range chosen.refused {
+		cfg.Logger.Error("object type cannot be read, the others go on", "component", "source", "object", refused.Object, "err", refused.LastError)
+	}
+	s.refused = chosen.refused
+	for _, object := range chosen.objects {
 		log, err := s.openLog(ctx, object)
 		if err != nil {
 			return nil, err
 		}
 		if object.Name == ownersObject {
 			s.owners = newRoster(s, log)
+			s.owners.optional = chosen.optional[object.Name]
 			continue
 		}
-		s.followers = append(s.followers, newFollower(s, object, log))
+		f := newFollower(s, object, log)
+		f.optional = chosen.optional[object.Name]
+		s.followers = append(s.followers, f)
 	}
 	s.loads = make(chan *follower, len(s.followers))
 	s.links, err = newLinkReader(s)
@@ -269,7 +277,13 @@ func (s *Source) once(ctx context.Context, followers []*follower, owners, full b
 		}
 		g.Wait()
 	}
-	each(func(f *follower) error { return f.begin(ctx) })
+	each(func(f *follower) error {
+		err := f.begin(ctx)
+		if f.leaveOut(ctx, err) {
+			return errLeftOut
+		}
+		return err
+	})
 	each(func(f *follower) error { return f.archived.once(ctx) })
 	var load []*follower
 	for i, f := range followers {
@@ -288,6 +302,9 @@ func (s *Source) once(ctx context.Context, followers []*follower, owners, full b
 	each(func(f *follower) error { return f.syncOnce(ctx) })
 	linkErr := s.links.readOnce(ctx, followers)
 	for i, f := range followers {
+		if errors.Is(errs[i], errLeftOut) {
+			errs[i] = nil
+		}
 		if errs[i] != nil && ctx.Err() == nil {
 			f.failed(ctx, phaseOf(errs[i]), errs[i])
 		}

@@ -57,7 +57,7 @@ func (s *Source) Status() []ObjectStatus {
 	if s.owners != nil {
 		all = append(all, s.owners.status.get())
 	}
-	return all
+	return append(all, s.refused...)
 }
 
 // objectStatus is an ObjectStatus as it changes.

@@ -19,7 +19,8 @@ type worker struct {
 	logger *slog.Logger
 	status *objectStatus
 
-	failure string // why the last failed run failed, "" since it went well again; for the goroutine that works
+	optional bool   // comes with "all": left out if it cannot be read
+	failure  string // why the last failed run failed, "" since it went well again; for the goroutine that works
 }
 
 func newWorker(s *Source, log *objectLog) worker {
@@ -28,10 +29,16 @@ func newWorker(s *Source, log *objectLog) worker {
 
 // How long to wait before an object type that failed is tried again.
 const (
-	retryFirst     = time.Second
-	retryMost      = time.Minute
-	retryForbidden = 10 * time.Minute
+	retryFirst = time.Second
+	retryMost  = time.Minute
 )
+
+// pauseForbidden waits before an object type is tried again that the token may not read: about as long as definitions are
+// believed.
+func (w *worker) pauseForbidden(ctx context.Context) {
+	wait := w.source.cfg.DefinitionsInterval
+	_ = pause(ctx, wait, wait+wait/4) // keep looks at ctx itself
+}
 
 // keep calls work until ctx ends. It returns an error only if no object type can go on.
 func (w *worker) keep(ctx context.Context, work func(context.Context) error) error {
@@ -59,9 +66,11 @@ func (w *worker) keep(ctx context.Context, work func(context.Context) error) err
 			if _, err := w.log.Reload(ctx); err != nil && ctx.Err() == nil {
 				w.failed(ctx, PhaseFailed, err)
 			}
+		case w.leaveOut(ctx, err):
+			w.pauseForbidden(ctx)
 		case errors.Is(err, hubspot.ErrForbidden):
 			w.failed(ctx, PhaseForbidden, err)
-			_ = pause(ctx, retryForbidden, retryForbidden+retryForbidden/10) // keep looks at ctx itself
+			w.pauseForbidden(ctx)
 		default:
 			w.failed(ctx, PhaseFailed, err)
 			_ = pause(ctx, wait/2, wait)

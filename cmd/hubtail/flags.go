@@ -69,7 +69,7 @@ var (
 	portalFlag   = &cli.StringFlag{Name: "portal", Usage: "portal `ID`; learned from the token when absent", EnvVars: env("HUBTAIL_PORTAL")}
 	objectFlags  = []cli.Flag{
 		portalFlag,
-		&cli.StringFlag{Name: "objects", Usage: "object types, comma-separated: names, type ids, p_<name> for custom ones", Value: defaultObjects, EnvVars: env("HUBTAIL_OBJECTS")},
+		&cli.StringFlag{Name: "objects", Usage: "object types, comma-separated: names, type ids, p_<name> for custom ones, all for whatever the token may read", Value: defaultObjects, EnvVars: env("HUBTAIL_OBJECTS")},
 	}
 	pollFlag    = &cli.DurationFlag{Name: "poll-interval", Usage: "time between polls of a quiet object type; busy ones are polled more often", Value: 12 * time.Second, EnvVars: env("HUBTAIL_POLL_INTERVAL")}
 	settleFlag  = &cli.DurationFlag{Name: "settle-time", Usage: "how long HubSpot's search index may lag; the watermark trails by it; learned unless given", EnvVars: env("HUBTAIL_SETTLE_TIME")}
