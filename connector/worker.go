@@ -29,14 +29,15 @@ func newWorker(s *Source, log *objectLog) worker {
 
 // How long to wait before an object type that failed is tried again.
 const (
-	retryFirst = time.Second
-	retryMost  = time.Minute
+	retryFirst     = time.Second
+	retryMost      = time.Minute
+	retryForbidden = 10 * time.Minute
 )
 
-// pauseForbidden waits before an object type is tried again that the token may not read: about as long as definitions are
-// believed.
+// pauseForbidden waits before an object type is tried again that the token may not read: as long as definitions are
+// believed, but not for long.
 func (w *worker) pauseForbidden(ctx context.Context) {
-	wait := w.source.cfg.DefinitionsInterval
+	wait := min(w.source.cfg.DefinitionsInterval, retryForbidden)
 	_ = pause(ctx, wait, wait+wait/4) // keep looks at ctx itself
 }
 
