@@ -84,7 +84,10 @@
 //   - a cycle without changes costs one request per object type, one with a hundred at most two, an idle portal under a
 //     fifth of the smallest daily quota (TestAQuietCycleCostsOneRequest, TestIdlePortalStaysWithinAFifthOfTheQuota)
 //   - values of a new property reach the log though no record changed (TestNewPropertyIsReadForAllRecords)
-//   - an object type that the token may not read does not stop the others (TestForbiddenObjectDoesNotStopTheOthers)
+//   - an object type that the token may not read does not stop the others (TestForbiddenObjectDoesNotStopTheOthers), custom
+//     ones that cannot be looked up included (TestCustomObjectsThatTheTokenMayNotReadDoNotStopTheOthers)
+//   - every object type of a portal can be read at once (TestAllObjectsAreReadAtOnce), by any of its names
+//     (TestObjectTypesHaveManyNames); what the token may not read is left out until it may (TestAllLeavesOutWhatTheTokenMayNotRead)
 //   - a refused token stops all calls (TestRefusedTokenStopsTheSource)
 //   - of several sources of a portal one reads, all object types together (TestALeaseHasOneHolderAtATime,
 //     TestOfTwoSourcesStartedTogetherOneReads); another takes over within 20 s of its death, at once when it is stopped
