@@ -68,6 +68,7 @@ type objectLog struct {
 	logged  func(id string, op schemas.Op)
 
 	watcher *hintWatch // is shown what polls brought; nil shows it to nobody
+
 	token chan struct{} // holds one element while an append or a reload is under way
 	// The fields below are written by the token's holder.
 	head position // the last committed cursor, also read by Cursor

@@ -102,6 +102,7 @@ func cloneCursor(c schemas.Cursor) schemas.Cursor {
 		v.Epochs = slices.Clone(v.Epochs)
 		c.Settle = &v
 	}
+	c.NewProperties = slices.Clone(c.NewProperties)
 	if c.Reread != nil {
 		r := *c.Reread
 		c.Reread = &r

@@ -8,14 +8,14 @@ import (
 	"slices"
 	"time"
 
-	"github.com/nats-io/nats.go"
-
 	"github.com/hubtail/hubtail/connector/hubspot"
 	"github.com/hubtail/hubtail/schemas"
 )
 
-// prepare reads the property definitions and publishes them if they differ from those in the log.
+// prepare reads the property definitions and publishes them if they differ from those in the log. Then it fetches the
+// values of new properties for the records that the log has, which were read without them.
 func (f *follower) prepare(ctx context.Context) error {
+	now := f.client.Now()
 	properties, err := f.scan.Properties(ctx, f.object)
 	if err != nil {
 		return fmt.Errorf("read property definitions: %w", err)
@@ -31,26 +31,71 @@ func (f *follower) prepare(ctx context.Context) error {
 	if !slices.Equal(names, f.properties()) {
 		f.names.Store(&names)
 	}
-	// Records that are in the log were read without the properties that are new. Their values are fetched before the
-	// definitions are published: after a crash in between, the definitions are still new and it is done again.
-	// Search may not know all values yet: they are read once more the next time, when its index has caught up.
 	added := newNames(names, known)
-	if f.log.Cursor().At.IsZero() {
+	if f.log.Cursor().At.IsZero() { // no record was read yet
 		added = nil
 	}
-	if len(added) > 0 {
-		f.logger.Info("reading new properties", "properties", added)
-	}
-	for _, name := range slices.Concat(f.fresh, added) {
-		if err := f.readProperty(ctx, name); err != nil {
-			return err
-		}
-	}
-	f.fresh = added
-	_, err = f.log.publishLatest(ctx, &schemas.PropertyDefinitions{
+	// What is to be fetched is noted together with the definitions, so that a crash forgets nothing.
+	_, err = f.log.publishLatestWith(ctx, &schemas.PropertyDefinitions{
 		Portal: f.log.portal, Object: f.object.Name, ObjectTypeID: f.object.TypeID, Properties: properties,
+	}, func(c *schemas.Cursor) {
+		for _, name := range added {
+			c.NewProperties = append(c.NewProperties, schemas.NewProperty{Name: name, Since: now})
+		}
+	})
+	if err != nil {
+		return err
+	}
+	f.definedAt = time.Now()
+	return f.fetchNew(ctx, names)
+}
+
+// fetchNew fetches the values of new properties, and once more when search has surely caught up with them.
+func (f *follower) fetchNew(ctx context.Context, names []string) error {
+	pending, done := f.log.Cursor().NewProperties, map[string]bool{}
+	for _, p := range pending {
+		start := f.client.Now()
+		if slices.Contains(names, p.Name) { // else it is gone again
+			f.logger.Info("reading the values of a new property", "property", p.Name)
+			if err := f.readProperty(ctx, p.Name); err != nil {
+				return err
+			}
+		}
+		done[p.Name] = start.Sub(p.Since) >= f.settling.time() || !slices.Contains(names, p.Name)
+	}
+	if len(pending) == 0 {
+		return nil
+	}
+	_, err := f.log.Append(ctx, page{Origin: schemas.OriginPoll}, func(c *schemas.Cursor) {
+		c.NewProperties = slices.DeleteFunc(c.NewProperties, func(p schemas.NewProperty) bool { return done[p.Name] })
+		if len(c.NewProperties) == 0 {
+			c.NewProperties = nil
+		}
 	})
 	return err
+}
+
+// mention says that HubSpot named a property. One that is not known makes the definitions be read soon.
+func (f *follower) mention(property string) {
+	if _, known := slices.BinarySearch(f.properties(), property); known || property == "" {
+		return
+	}
+	select {
+	case f.suspect <- struct{}{}:
+	default:
+	}
+}
+
+// Definitions are read every DefinitionsInterval, 5 minutes; every fifth of it while records of the type change; and, at
+// most every thirtieth of it, when something hints at a change.
+const (
+	redefineBusy    = 5
+	redefineSuspect = 30
+)
+
+// redefineIn returns after how long the definitions are to be read if that is to happen at least every so often.
+func (f *follower) redefineIn(every time.Duration) time.Duration {
+	return max(0, time.Until(f.definedAt.Add(every)))
 }
 
 // newNames returns the names that the known definitions lack; none if there are no known ones.
@@ -92,45 +137,22 @@ func (l *objectLog) definitions(ctx context.Context) (*schemas.PropertyDefinitio
 
 // publishLatest publishes a message that replaces the last one of its subject, unless it equals it.
 func (l *objectLog) publishLatest(ctx context.Context, c schemas.Control) (published bool, err error) {
+	return l.publishLatestWith(ctx, c, nil)
+}
+
+// publishLatestWith is publishLatest, and advance moves the cursor along with it. Both travel in one batch: only who leads
+// can publish.
+func (l *objectLog) publishLatestWith(ctx context.Context, c schemas.Control, advance func(*schemas.Cursor)) (published bool, err error) {
 	m, err := schemas.EncodeControl(c)
 	if err != nil {
 		return false, err
 	}
-	for wait := 50 * time.Millisecond; ; wait = min(2*wait, 5*time.Second) {
-		last, err := l.leaderMessage(ctx, m.Subject)
-		if err != nil {
-			return published, err
-		}
-		var seq uint64
-		if last != nil {
-			seq = last.Sequence
-			if bytes.Equal(last.Data, m.Data) {
-				return published, nil
-			}
-		}
-		msg := newMsg(schemas.Message{Subject: m.Subject, Data: m.Data, Header: cloneHeader(m.Header)})
-		guard(msg, seq)
-		published = true
-		_, err = publishBatch(ctx, l.js, l.timeout, []*nats.Msg{msg})
-		if err == nil {
-			return true, nil
-		}
-		if outcomeOf(err) == failed {
-			return false, fmt.Errorf("publish %s: %w", m.Subject, err)
-		}
-		// Refused, or no answer: look again.
-		if err := pause(ctx, wait, 2*wait); err != nil {
-			return false, err
-		}
+	last, err := l.leaderMessage(ctx, m.Subject)
+	if err != nil || last != nil && bytes.Equal(last.Data, m.Data) {
+		return false, err
 	}
-}
-
-func cloneHeader(h map[string][]string) map[string][]string {
-	out := make(map[string][]string, len(h))
-	for name, values := range h {
-		out[name] = slices.Clone(values)
-	}
-	return out
+	_, err = l.Append(ctx, page{Origin: schemas.OriginPoll, Controls: []schemas.Control{c}}, advance)
+	return err == nil, err
 }
 
 // preparePipelines publishes the pipelines of an object type that has them.

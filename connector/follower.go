@@ -30,7 +30,8 @@ type follower struct {
 	names atomic.Pointer[[]string] // of the properties that records are read with
 
 	prepareOnce sync.Once
-	fresh       []string      // properties that were new when the definitions were last read
+	definedAt   time.Time     // when the definitions were last read, by our clock
+	suspect     chan struct{} // something hints at a change of the definitions
 	prepared    chan struct{} // closed after the first try to read the definitions, good or bad
 	loaded      chan error    // the result of the full read under way, one at most
 	loading     atomic.Bool   // a full read was asked for and its result not taken yet
@@ -49,7 +50,7 @@ type follower struct {
 func newFollower(s *Source, object hubspot.Object, log *objectLog) *follower {
 	f := &follower{
 		worker: newWorker(s, log), object: object, client: s.cfg.Client.At(hubspot.PriorityIncremental), scan: s.cfg.Client.At(hubspot.PriorityBackfill),
-		prepared: make(chan struct{}), loaded: make(chan error, 1),
+		prepared: make(chan struct{}), loaded: make(chan error, 1), suspect: make(chan struct{}, 1),
 	}
 	log.confirm, log.asked = f.confirm, f.properties
 	f.hinted, f.heard = s.cfg.Client.At(hubspot.PriorityWebhook), &hintWatch{now: s.cfg.Client.Now}
@@ -176,11 +177,21 @@ func (f *follower) followChanges(ctx context.Context) error {
 				return err
 			}
 			redefine.Reset(jitter(f.source.cfg.DefinitionsInterval))
+		case <-f.suspect:
+			redefine.Reset(f.redefineIn(f.source.cfg.DefinitionsInterval / redefineSuspect))
 		case <-poll.C:
 			now := f.client.Now()
 			news, err := f.poll(ctx)
+			if errors.Is(err, hubspot.ErrInvalid) { // a property that the request names may be gone
+				if err = f.prepare(ctx); err == nil {
+					news, err = f.poll(ctx)
+				}
+			}
 			if err != nil {
 				return err
+			}
+			if news > 0 || len(f.log.Cursor().NewProperties) > 0 {
+				redefine.Reset(f.redefineIn(f.source.cfg.DefinitionsInterval / redefineBusy))
 			}
 			interval = f.interval(interval, news)
 			poll.Reset(jitter(interval))

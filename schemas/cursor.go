@@ -31,6 +31,8 @@ type Cursor struct {
 	Settle *Settle `json:"settle,omitempty"`
 	// Records is how many live records the log has; 0 if they were never counted.
 	Records int64 `json:"records,omitempty"`
+	// NewProperties are those whose values are still being fetched for the records that the log has.
+	NewProperties []NewProperty `json:"new_properties,omitempty"`
 	// Reread is the last walk that read all records again, finished or not; nil before the first.
 	Reread *Reread `json:"reread,omitempty"`
 	// Webhooks is what HubSpot's webhooks told of the object type since the source started; nil if nothing.
@@ -107,6 +109,9 @@ func (c *Cursor) normalise() {
 	}
 	if c.Reread != nil {
 		c.Reread.normalise()
+	}
+	for i := range c.NewProperties {
+		milliseconds(&c.NewProperties[i].Since)
 	}
 	if c.Webhooks != nil {
 		milliseconds(&c.Webhooks.Since)

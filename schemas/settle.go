@@ -42,3 +42,9 @@ func (r *Reread) normalise() {
 	milliseconds(&r.StartedAt)
 	milliseconds(&r.DoneAt)
 }
+
+// NewProperty is a property that came after the records that the log has were read.
+type NewProperty struct {
+	Name  string    `json:"name"`
+	Since time.Time `json:"since"` // when it was noticed, by HubSpot's clock
+}
