@@ -18,7 +18,6 @@ func (a *Applier) queueControl(batch *pgconn.Batch, s *segment) {
 	if len(s.links) > 0 {
 		queueLinks(batch, a.schema, s.links)
 	}
-	queuePurgedLinks(batch, a.schema, s.groups)
 	for _, object := range slices.Sorted(maps.Keys(s.pipelines)) {
 		p := s.pipelines[object]
 		queuePipelines(batch, a.schema, p.value, int64(p.seq))
@@ -38,6 +37,7 @@ func (a *Applier) queueControl(batch *pgconn.Batch, s *segment) {
 			d.queue(batch, a.schema, a.stream)
 		}
 	}
+	queueErasures(batch, a.schema, s.groups)
 }
 
 // queueCursor notes how far the source is. Cursors are applied in the order of the log, so what a watermark promises is

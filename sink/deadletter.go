@@ -59,14 +59,17 @@ func (d *deadLetter) keep(m Message) {
 	}
 }
 
-// queue adds the row; a message met again, or tried again, counts as one more try.
+// queue adds the row; a message met again, or tried again, counts as one more try. Of a record that was deleted for privacy
+// there is none.
 func (d *deadLetter) queue(batch *pgconn.Batch, schema, stream string) {
 	p := &params{}
 	p.text(stream).int8(int64(d.seq)).text(d.origin).text(d.subject).textOrNull(d.object).textOrNull(d.id)
 	p.textOrNull(d.state).text(d.reason).json(d.headers).add(oidBytea, append([]byte{}, d.payload...)).bool(d.truncated)
 	p.queue(batch, `insert into `+quote(schema, "dead_letters")+` as d
 (stream, seq, origin, subject, object, record_id, sqlstate, reason, headers, payload, truncated)
-values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)
+select $1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11
+where not exists (select from `+quote(schema, "erased")+` e where e.object = $5
+and (e.record_id::text = $6 or $6 like 'unknown%' and position(convert_to(e.record_id::text, 'UTF8') in $10) > 0))
 on conflict (stream, seq) do update
 set tries = d.tries + 1, last_at = now(), sqlstate = excluded.sqlstate, reason = excluded.reason`)
 }

@@ -40,6 +40,9 @@
 //     (TestASetOfLinksIsReplacedWhole, TestSetsOfLinksInAnyOrderEndInTheNewest), a hundred thousand of them too
 //     (TestASetOfAHundredThousandLinksIsAppliedInSeconds); a purged record has none, from either end
 //     (TestAPurgedRecordHasNoLinksFromEitherEnd).
+//   - A deletion for privacy leaves no value of the record in any table: its row is a tombstone, links to and from it and its
+//     dead letters are gone (TestADeletionForPrivacyLeavesNoValueInAnyTable). It is the last word, in whatever order
+//     messages come (TestADeletionForPrivacyWinsInAnyOrder).
 //   - A message is acknowledged only after its transaction is committed (TestPostgresGoingAwayOnlyDelays,
 //     TestStoppingCommitsAndAcknowledgesWhatWasBegun).
 //   - A message that cannot be applied goes to dead_letters with its reason, payload and SQLSTATE; all others are applied

@@ -29,7 +29,7 @@ func queueLinks(batch *pgconn.Batch, schema string, sets map[schemas.Subject]ver
 			link.add(s.value, s.seq, l)
 		}
 	}
-	sql := strings.NewReplacer("{sets}", quote(schema, "link_sets"), "{links}", quote(schema, "links"))
+	sql := strings.NewReplacer("{sets}", quote(schema, "link_sets"), "{links}", quote(schema, "links"), "{erased}", quote(schema, "erased"))
 	set.params(false).queue(batch, sql.Replace(
 		`insert into {sets} as t (from_object, from_id, to_object, _seq)
 select r.* from unnest($1, $2, $3, $4) as r(from_object, from_id, to_object, seq) order by 1, 2, 3
@@ -53,33 +53,11 @@ and n.to_id = l.to_id and n.type_id = l.type_id and n.category = l.category)`))
 select n.from_object, n.from_id, n.to_object, n.to_id, n.type_id, n.category, nullif(n.label, '')
 from unnest($1, $2, $3, $4, $5, $6, $7, $8) as n(from_object, from_id, to_object, seq, to_id, type_id, category, label)
 join {sets} t on t.from_object = n.from_object and t.from_id = n.from_id and t.to_object = n.to_object and t._seq = n.seq
+where not exists (select from {erased} e where e.object = n.from_object and e.record_id = n.from_id)
+and not exists (select from {erased} e where e.object = n.to_object and e.record_id = n.to_id)
 order by 1, 2, 3, 4, 6, 5
 on conflict (from_object, from_id, to_object, to_id, category, type_id) do update set label = excluded.label
 where l.label is distinct from excluded.label`))
-}
-
-// queuePurgedLinks removes the links of records that were deleted for privacy, from both ends. The sets of the records at
-// the other end follow in the log.
-func queuePurgedLinks(batch *pgconn.Batch, schema string, groups []*group) {
-	var objects []string
-	var ids []int64
-	for _, g := range groups {
-		if g.set == nil {
-			continue
-		}
-		for i := range g.set.rows {
-			if row := &g.set.rows[i]; row.purged {
-				objects, ids = append(objects, g.object), append(ids, row.id)
-			}
-		}
-	}
-	if len(ids) == 0 {
-		return
-	}
-	for _, end := range []string{"from", "to"} {
-		(&params{}).texts(objects).int8s(ids).queue(batch, `delete from `+quote(schema, "links")+` l
-using unnest($1, $2) as p(object, id) where l.`+end+`_object = p.object and l.`+end+`_id = p.id`)
-	}
 }
 
 // linkColumns are rows of links, or of sets, by column.

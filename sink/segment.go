@@ -143,7 +143,9 @@ func (s *segment) takeRecord(m Message, subject schemas.Subject) error {
 	g := s.groups[i]
 	g.offered++
 	if i, seen := g.newest[id]; seen {
-		g.messages[i] = m
+		if !isPurge(g.messages[i]) || isPurge(m) { // nothing comes after a privacy deletion
+			g.messages[i] = m
+		}
 		return nil
 	}
 	g.newest[id] = len(g.messages)
@@ -206,7 +208,7 @@ func (a *Applier) dropKnown(ctx context.Context, g *group) error {
 		values := rows.RawValues()
 		id, seq := decodeInt8(values[0]), decodeInt8(values[1])
 		i := g.newest[id]
-		known[i] = uint64(seq) >= g.messages[i].Seq
+		known[i] = uint64(seq) >= g.messages[i].Seq && !isPurge(g.messages[i])
 	}
 	if err := rows.Err(); err != nil {
 		return fmt.Errorf("read versions of %s: %w", g.object, err)

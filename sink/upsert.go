@@ -85,11 +85,11 @@ func (t *table) newStatement(schema string, needed []bool) *upsertStatement {
 	return s
 }
 
-// guard is the ordering rule of every table: what is older than the row, or the same, changes nothing. Only a refill
-// writes the same once more.
+// guard is the ordering rule of every table: what is older than the row, or the same, changes nothing, and nothing brings
+// back what was deleted for privacy. Only a refill writes the same once more.
 const (
-	guard        = `where t._seq < excluded._seq`
-	rewriteGuard = `where t._seq <= excluded._seq`
+	guard        = `where case when t._purged then excluded._purged and t._seq < excluded._seq else excluded._purged or t._seq < excluded._seq end`
+	rewriteGuard = `where case when t._purged then excluded._purged and t._seq <= excluded._seq else excluded._purged or t._seq <= excluded._seq end`
 )
 
 // upsertSQL returns the one statement that writes records. Rows go in by id, so that two sinks that write the same rows cannot deadlock.

@@ -1,0 +1,50 @@
+package sink
+
+import (
+	"strings"
+
+	"github.com/jackc/pgx/v5/pgconn"
+
+	"github.com/hubtail/hubtail/schemas"
+)
+
+// queueErasures removes what the tables have of records that were deleted for privacy beside their rows, and notes that they
+// were: what is applied later, in whatever order the log is read, must not bring anything back. It comes last in a
+// transaction.
+func queueErasures(batch *pgconn.Batch, schema string, groups []*group) {
+	var objects []string
+	var ids, seqs []int64
+	for _, g := range groups {
+		if g.set == nil {
+			continue
+		}
+		for i := range g.set.rows {
+			if row := &g.set.rows[i]; row.purged {
+				objects, ids, seqs = append(objects, g.object), append(ids, row.id), append(seqs, row.seq)
+			}
+		}
+	}
+	if len(ids) == 0 {
+		return
+	}
+	records := func() *params { return (&params{}).texts(objects).int8s(ids) }
+	records().int8s(seqs).queue(batch, `insert into `+quote(schema, "erased")+` as e (object, record_id, _seq)
+select p.* from unnest($1, $2, $3) as p(object, id, seq) order by 1, 2
+on conflict (object, record_id) do update set _seq = excluded._seq where e._seq < excluded._seq`)
+	for _, end := range []string{"from", "to"} {
+		records().queue(batch, `delete from `+quote(schema, "links")+` l
+using unnest($1, $2) as p(object, id) where l.`+end+`_object = p.object and l.`+end+`_id = p.id`)
+	}
+	records().queue(batch, `delete from `+quote(schema, "link_sets")+` s
+using unnest($1, $2) as p(object, id) where s.from_object = p.object and s.from_id = p.id`)
+	// A record whose id could not be read has a dead letter of another name, which quotes it.
+	records().queue(batch, `delete from `+quote(schema, "dead_letters")+` d
+using unnest($1, $2) as p(object, id) where d.object = p.object
+and (d.record_id = p.id::text or d.record_id like 'unknown%' and position(convert_to(p.id::text, 'UTF8') in d.payload) > 0)`)
+}
+
+// isPurge reports whether a message is the event of a privacy deletion, without decoding it.
+func isPurge(m Message) bool {
+	types := m.Header[schemas.HeaderType]
+	return len(types) > 0 && strings.HasSuffix(types[0], "."+string(schemas.OpPurged))
+}
