@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"math/rand/v2"
 	"slices"
+	"sync"
 	"time"
 
 	"github.com/nats-io/nats.go"
@@ -75,6 +76,9 @@ type objectLog struct {
 	lost bool     // another source leads
 	// buried holds what the last dead letters said, by subject, so that they are not repeated.
 	buried map[string]string
+	// erased holds the ids of records that were erased for privacy since this process began: what was read of them before
+	// must not get into the log any more. Other goroutines add to it.
+	erased sync.Map
 	// absorbed holds the ids that records say they have absorbed: an older read or the index may still show them.
 	absorbed map[string]bool
 }

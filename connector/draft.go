@@ -47,11 +47,17 @@ func (l *objectLog) newDraft(p page) *draft {
 		d.entries = append(d.entries, e)
 	}
 	for _, r := range p.Rejected {
+		if _, erased := l.erased.Load(r.ID); erased {
+			continue
+		}
 		e := l.deadEntry(r.ID, r.Reason, r.Raw, d.at)
 		e.readable = r.ID != "" && byID[r.ID] == nil
 		d.entries = append(d.entries, e)
 	}
 	for _, links := range p.Links {
+		if _, erased := l.erased.Load(links.ID); erased {
+			continue
+		}
 		d.entries = append(d.entries, l.linksEntry(links, d.at))
 	}
 	return d

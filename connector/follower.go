@@ -143,6 +143,7 @@ func (f *follower) work(ctx context.Context) error {
 	g, gctx := errgroup.WithContext(ctx)
 	g.Go(func() error { return f.followChanges(gctx) })
 	g.Go(func() error { return f.archived.run(gctx) })
+	g.Go(func() error { return f.erase(gctx) })
 	return g.Wait()
 }
 

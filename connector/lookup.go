@@ -137,7 +137,12 @@ func (l *objectLog) leaderMessage(ctx context.Context, subject string) (m *jetst
 // leaderLast reads the last message of a subject from the stream's leader, nil if it has none. (The client's own
 // GetLastMsgForSubject asks any replica when the stream allows direct gets.)
 func leaderLast(ctx context.Context, js jetstream.JetStream, stream, subject string) (*jetstream.RawStreamMsg, error) {
-	req, err := json.Marshal(map[string]string{"last_by_subj": subject})
+	return leaderGet(ctx, js, stream, map[string]any{"last_by_subj": subject})
+}
+
+// leaderGet reads the message that the request names from the stream's leader, nil if there is none.
+func leaderGet(ctx context.Context, js jetstream.JetStream, stream string, request map[string]any) (*jetstream.RawStreamMsg, error) {
+	req, err := json.Marshal(request)
 	if err != nil {
 		return nil, err
 	}

@@ -284,6 +284,7 @@ func (s *Source) once(ctx context.Context, followers []*follower, owners, full b
 		}
 		return err
 	})
+	each(func(f *follower) error { return f.eraseOnce(ctx) })
 	each(func(f *follower) error { return f.archived.once(ctx) })
 	var load []*follower
 	for i, f := range followers {
