@@ -10,7 +10,6 @@ import (
 	"time"
 
 	"github.com/hubtail/hubtail/connector/simulator"
-	"github.com/hubtail/hubtail/internal/jetlog"
 	"github.com/hubtail/hubtail/schemas"
 )
 
@@ -184,14 +183,6 @@ func TestChangesOfLinksAloneAreFoundByTheSweep(t *testing.T) {
 	b.sameLinks(linkedObjects...)
 	must(t, stop())
 	equal(t, "empty sets published twice", b.doubledSets(), "")
-}
-
-// lastSeq returns the last sequence of the stream.
-func (b *logBundle) lastSeq() uint64 {
-	b.t.Helper()
-	stream, err := b.js.Stream(b.t.Context(), jetlog.DefaultStream)
-	must(b.t, err)
-	return stream.CachedInfo().State.LastSeq
 }
 
 // doubledSets returns a set of links that is in the log twice in a row.

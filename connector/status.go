@@ -45,6 +45,8 @@ type ObjectStatus struct {
 	Late            int64          `json:"late"`      // changes that came after the watermark had passed them, ever
 	LastError       string         `json:"last_error,omitempty"`
 	Counts          schemas.Counts `json:"counts"` // since the source started
+	// Links is how far the links of its records were read, nil if they never were.
+	Links *schemas.LinkProgress `json:"links,omitempty"`
 }
 
 // Status returns where every object type stands, in the order of the configuration, owners last. It costs nothing and
@@ -129,7 +131,7 @@ func (s *objectStatus) get() ObjectStatus {
 	return ObjectStatus{
 		SettleMS: learned.TimeMS, Late: learned.Late,
 		Object: s.log.object.Name, Phase: s.phase, Total: load.total, Done: load.done, Rate: load.rate(time.Now()),
-		CompleteThrough: cursor.CompleteThrough, LastError: s.lastError, Counts: counts,
+		CompleteThrough: cursor.CompleteThrough, LastError: s.lastError, Counts: counts, Links: cursor.Links,
 	}
 }
 

@@ -20,7 +20,7 @@ func backfillCommand() *cli.Command {
 			"time reads a portal: beside a running one it fails and says so.\n\n" +
 			"Examples:\n  hubtail backfill                      every object type of --objects\n" +
 			"  hubtail backfill contacts p_pets      these two",
-		Flags:  flags(hubspotFlags, natsFlags, replicasFlag, postgresFlags, consumerFlag, objectFlags, settleFlag, dataDirFlag),
+		Flags:  flags(hubspotFlags, natsFlags, replicasFlag, postgresFlags, consumerFlag, objectFlags, linkFlags, settleFlag, dataDirFlag),
 		Action: runBackfill,
 	}
 }

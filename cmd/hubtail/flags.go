@@ -35,6 +35,8 @@ type options struct {
 
 	portal       string
 	objects      []string
+	associations []string
+	sweepTurn    time.Duration
 	pollInterval time.Duration
 	settleTime   time.Duration
 
@@ -70,6 +72,10 @@ var (
 	objectFlags  = []cli.Flag{
 		portalFlag,
 		&cli.StringFlag{Name: "objects", Usage: "object types, comma-separated: names, type ids, p_<name> for custom ones, all for whatever the token may read", Value: defaultObjects, EnvVars: env("HUBTAIL_OBJECTS")},
+	}
+	linkFlags = []cli.Flag{
+		&cli.StringFlag{Name: "associations", Usage: "pairs of object types whose links are read, both ways: contacts:companies,deals:contacts, or all that HubSpot has, or none", Value: "all", EnvVars: env("HUBTAIL_ASSOCIATIONS")},
+		&cli.DurationFlag{Name: "sweep-turn", Usage: "time within which the links of all records are read again; 0 means as long as it takes with 2 % of the daily quota", EnvVars: env("HUBTAIL_SWEEP_TURN")},
 	}
 	pollFlag    = &cli.DurationFlag{Name: "poll-interval", Usage: "time between polls of a quiet object type; busy ones are polled more often", Value: 12 * time.Second, EnvVars: env("HUBTAIL_POLL_INTERVAL")}
 	settleFlag  = &cli.DurationFlag{Name: "settle-time", Usage: "how long HubSpot's search index may lag; the watermark trails by it; learned unless given", EnvVars: env("HUBTAIL_SETTLE_TIME")}
@@ -115,6 +121,8 @@ func readOptions(c *cli.Context) (options, error) {
 		consumer:            c.String("consumer"),
 		portal:              c.String("portal"),
 		objects:             splitList(c.String("objects")),
+		associations:        splitList(c.String("associations")),
+		sweepTurn:           c.Duration("sweep-turn"),
 		pollInterval:        c.Duration("poll-interval"),
 		settleTime:          c.Duration("settle-time"),
 		dataDir:             c.String("data-dir"),

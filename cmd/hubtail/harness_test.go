@@ -7,6 +7,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"syscall"
@@ -212,6 +213,19 @@ func (s *stack) completeThrough(conn *pgx.Conn, objects []string, at time.Time) 
 	err := conn.QueryRow(context.Background(),
 		"select count(*) from hubspot.cursors where object = any($1) and complete_through >= $2", objects, at).Scan(&n)
 	return err == nil && n == len(objects)
+}
+
+// requireLinks fails the test unless the links between the object types equal the source's.
+func (s *stack) requireLinks(conn *pgx.Conn, objects []string) {
+	s.t.Helper()
+	objects = slices.DeleteFunc(slices.Clone(objects), func(object string) bool { return object == "owners" })
+	r, err := proof.CompareLinks(context.Background(), conn, "hubspot", s.hubspot, objects...)
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	if !r.Equal() || r.Source == 0 {
+		s.t.Errorf("links: %d in the source, %d missing, %d superfluous, %d different\n%s", r.Source, r.Missing, r.Extra, r.Different, strings.Join(r.Examples, "\n"))
+	}
 }
 
 // requireEqual fails the test unless every table equals the source.

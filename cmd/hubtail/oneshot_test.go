@@ -96,6 +96,7 @@ func TestSyncFromCron(t *testing.T) {
 			t.Errorf("cron would send a mail: %s", r.stderr)
 		}
 		s.requireEqual(conn, portalObjects)
+		s.requireLinks(conn, portalObjects)
 		return r, s.simulator.Stats()
 	}
 	sync()
@@ -132,6 +133,10 @@ func requireCheap(t *testing.T, stats simulator.Stats, searches int) {
 			}
 		case "account", "properties", "pipelines", "owners", "schemas":
 			if n > 2*len(portalObjects) {
+				t.Errorf("%d requests for %s", n, route)
+			}
+		case "associations": // which types there are, and those of what changed
+			if n > 3*len(portalObjects) {
 				t.Errorf("%d requests for %s", n, route)
 			}
 		case "batch":

@@ -124,11 +124,13 @@ func (p *parts) newSource(ctx context.Context, js jetstream.JetStream) (*connect
 		Replicas:     p.replicas,
 		Portal:       p.portal,
 		Objects:      p.objects,
+		Associations: p.associations,
+		SweepTurn:    p.sweepTurn,
 		PollInterval: p.pollInterval,
 		Settle:       p.settleTime,
 		Logger:       p.log,
 	})
-	if errors.Is(err, connector.ErrUnknownObject) {
+	if errors.Is(err, connector.ErrUnknownObject) || errors.Is(err, connector.ErrUnknownPair) {
 		err = usageError{err}
 	}
 	return source, client, err

@@ -60,6 +60,8 @@ type objectStatus struct {
 	Rows        *int64  `json:"rows,omitempty"`
 	DeadLetters *int64  `json:"dead_letters,omitempty"`
 	LastRun     *runRow `json:"last_run,omitempty"`
+	// Links is how far the links of its records were read.
+	Links *schemas.LinkProgress `json:"links,omitempty"`
 
 	state string
 	at    time.Time // when the source last said how far it is
@@ -136,7 +138,7 @@ func (p *parts) readLog(ctx context.Context, s *status) error {
 		if l.Cursor.Quota != nil && l.Cursor.At.After(newest) {
 			newest, s.Quota = l.Cursor.At, l.Cursor.Quota
 		}
-		o := objectStatus{Portal: l.Portal, Object: l.Object, CompleteThrough: l.Cursor.CompleteThrough, at: l.Cursor.At}
+		o := objectStatus{Portal: l.Portal, Object: l.Object, CompleteThrough: l.Cursor.CompleteThrough, Links: l.Cursor.Links, at: l.Cursor.At}
 		if b := l.Cursor.Backfill; b != nil {
 			o.BackfillDone, o.BackfillTotal = b.Counts.Fetched, b.Total
 		}
@@ -187,6 +189,7 @@ func (s *status) judge(stale time.Duration) {
 			s.problem("%s has %d dead letters: select * from dead_letters where object = '%s'", o.Object, dead, o.Object)
 		}
 	}
+	s.judgeLinks()
 	if s.Tables != nil && s.Tables.DeadLetters > letters {
 		s.problem("%d dead letters are of no object type: select * from dead_letters", s.Tables.DeadLetters-letters)
 	}
@@ -233,7 +236,7 @@ func (s *status) print(w io.Writer) {
 		printf(w, "\n")
 	}
 	table := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
-	printf(table, "\nOBJECT\tSTATE\tROWS\tCOMPLETE THROUGH\tTABLES THROUGH\tLAST RUN\tDEAD LETTERS\n")
+	printf(table, "\nOBJECT\tSTATE\tROWS\tCOMPLETE THROUGH\tTABLES THROUGH\tLAST RUN\tDEAD LETTERS\tLINKS READ\n")
 	for _, o := range s.Objects {
 		run, state := "-", o.state
 		if o.LastRun != nil {
@@ -242,7 +245,7 @@ func (s *status) print(w io.Writer) {
 		if o.BackfillTotal > 0 {
 			state += fmt.Sprintf(" %d%%", 100*o.BackfillDone/o.BackfillTotal)
 		}
-		printf(table, "%s\t%s\t%s\t%s\t%s\t%s\t%s\n", o.Object, state, orDash(o.Rows), ago(s.At, o.CompleteThrough), ago(s.At, o.TablesThrough), run, orDash(o.DeadLetters))
+		printf(table, "%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s\n", o.Object, state, orDash(o.Rows), ago(s.At, o.CompleteThrough), ago(s.At, o.TablesThrough), run, orDash(o.DeadLetters), o.linksText(s.At))
 	}
 	_ = table.Flush()
 	if len(s.Problems) > 0 {

@@ -50,6 +50,9 @@ func (v *viewer) show(ctx context.Context) (equal bool, err error) {
 	if err := v.watchLoad(ctx); err != nil {
 		return false, err
 	}
+	if err := v.watchLinks(ctx); err != nil {
+		return false, err
+	}
 	if err := v.watchLive(ctx); err != nil {
 		return false, err
 	}
@@ -256,6 +259,11 @@ func (v *viewer) prove(ctx context.Context) (equal bool, err error) {
 		}
 		equal = v.printResult(r) && equal
 	}
+	r, err := proof.CompareLinks(ctx, pooled.Conn(), v.schema, v.hubspotURL, v.linked()...)
+	if err != nil {
+		return false, err
+	}
+	equal = v.printResult(r) && equal
 	verdict := "the tables equal the source"
 	if !equal {
 		verdict = "the tables DIFFER from the source"
