@@ -49,7 +49,6 @@ func (s *Source) Verify(ctx context.Context, o VerifyOptions, objects ...string)
 	if err != nil {
 		return nil, err
 	}
-	withOwners := s.owners != nil && (len(objects) == 0 || slices.Contains(objects, ownersObject))
 	o = o.withDefaults()
 	reports, errs := make([]*difference.Report, len(chosen)+1), make([]error, len(chosen)+1)
 	slots := make(chan struct{}, verifiedAtOnce)
@@ -64,13 +63,20 @@ func (s *Source) Verify(ctx context.Context, o VerifyOptions, objects ...string)
 			}
 		})
 	}
-	if withOwners {
+	if s.verifiesOwners(objects) {
 		g.Go(func() { reports[len(chosen)], errs[len(chosen)] = s.owners.verify(ctx, o) })
 	}
 	g.Wait()
 	reports = slices.DeleteFunc(reports, func(r *difference.Report) bool { return r == nil })
 	return reports, errors.Join(errs...)
 }
+
+func (s *Source) verifiesOwners(objects []string) bool {
+	return s.owners != nil && (len(objects) == 0 || slices.Contains(objects, ownersObject))
+}
+
+// ownerRequests is what reading the owners costs, the active and the deactivated ones, up to 500 of each.
+const ownerRequests = 2
 
 // readNames reads which properties there are, for a source that does not follow the object type.
 func (v *verifier) readNames(ctx context.Context) error {
@@ -108,7 +114,7 @@ func (r *roster) verify(ctx context.Context, o VerifyOptions) (*difference.Repor
 		report.Note = neverRead
 		return report, nil
 	}
-	p := page{Origin: schemas.OriginVerify, Primary: true, APICalls: 2}
+	p := page{Origin: schemas.OriginVerify, Primary: true, APICalls: ownerRequests}
 	if p.After, err = r.log.lastSeq(ctx); err != nil {
 		return nil, err
 	}

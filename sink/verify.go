@@ -67,6 +67,16 @@ func (s *Sink) Verify(ctx context.Context, o VerifyOptions, objects ...string) (
 	return reports, nil
 }
 
+// Applied returns how far the tables are: every message of the log up to this sequence is in them, whichever sink applied
+// it.
+func (s *Sink) Applied(ctx context.Context) (seq uint64, err error) {
+	err = s.cfg.Pool.QueryRow(ctx, `select coalesce(max(seq), 0) from `+quote(s.cfg.Schema, "positions")+` where stream = $1`, s.cfg.Stream).Scan(&seq)
+	if err != nil {
+		return 0, fmt.Errorf("read position: %w", err)
+	}
+	return seq, nil
+}
+
 // keepsAll reports whether the stream keeps every record's last event, whatever its age and the stream's size.
 func keepsAll(c jetstream.StreamConfig) bool {
 	return c.MaxAge == 0 && c.MaxBytes <= 0 && c.MaxMsgs <= 0

@@ -51,6 +51,7 @@ func commands() []*cli.Command {
 		sinkCommand(),
 		backfillCommand(),
 		syncCommand(),
+		verifyCommand(),
 		migrateCommand(),
 		statusCommand(),
 		healthcheckCommand(),

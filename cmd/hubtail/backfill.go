@@ -26,22 +26,31 @@ func backfillCommand() *cli.Command {
 }
 
 func runBackfill(c *cli.Context) error {
+	objects, err := chosenObjects(c)
+	if err != nil {
+		return err
+	}
+	return runOnce(c, func(ctx context.Context, source *connector.Source) error {
+		return source.Backfill(ctx, objects...)
+	})
+}
+
+// chosenObjects returns the object types that a command's arguments name, none meaning all of --objects.
+func chosenObjects(c *cli.Context) ([]string, error) {
 	for _, arg := range c.Args().Slice() {
 		if strings.HasPrefix(arg, "-") {
-			return usageError{fmt.Errorf("%s comes after an argument: flags go before arguments", arg)}
+			return nil, usageError{fmt.Errorf("%s comes after an argument: flags go before arguments", arg)}
 		}
 		if len(splitList(arg)) == 0 {
-			return usageError{errors.New("an object type has no name: name one, or none for all of --objects")}
+			return nil, usageError{errors.New("an object type has no name: name one, or none for all of --objects")}
 		}
 	}
 	objects := splitList(joinList(c.Args().Slice()))
 	if len(objects) > 0 {
 		// The source must know the objects it is asked for.
 		if err := c.Set("objects", joinList(objects)); err != nil {
-			return usageError{err}
+			return nil, usageError{err}
 		}
 	}
-	return runOnce(c, func(ctx context.Context, source *connector.Source) error {
-		return source.Backfill(ctx, objects...)
-	})
+	return objects, nil
 }

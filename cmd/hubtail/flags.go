@@ -10,6 +10,8 @@ import (
 	"time"
 
 	"github.com/urfave/cli/v2"
+
+	"github.com/hubtail/hubtail/connector"
 )
 
 // options mirror the flags one to one.
@@ -39,6 +41,7 @@ type options struct {
 	sweepTurn    time.Duration
 	pollInterval time.Duration
 	settleTime   time.Duration
+	verifyEvery  time.Duration
 
 	dataDir   string
 	logLevel  string
@@ -79,6 +82,7 @@ var (
 	}
 	pollFlag    = &cli.DurationFlag{Name: "poll-interval", Usage: "time between polls of a quiet object type; busy ones are polled more often", Value: 12 * time.Second, EnvVars: env("HUBTAIL_POLL_INTERVAL")}
 	settleFlag  = &cli.DurationFlag{Name: "settle-time", Usage: "how long HubSpot's search index may lag; the watermark trails by it; learned unless given", EnvVars: env("HUBTAIL_SETTLE_TIME")}
+	verifyFlag  = &cli.DurationFlag{Name: "verify-interval", Usage: "time between two comparisons of an object type in HubSpot with the log, which are repaired; 0 for none", Value: connector.DefaultVerifyInterval, EnvVars: env("HUBTAIL_VERIFY_INTERVAL")}
 	dataDirFlag = &cli.StringFlag{Name: "data-dir", Usage: "directory of the embedded parts", Value: "hubtail-data", EnvVars: env("HUBTAIL_DATA_DIR")}
 	logFlags    = []cli.Flag{
 		&cli.StringFlag{Name: "log-level", Usage: "debug, info, warn or error", Value: "info", EnvVars: env("HUBTAIL_LOG_LEVEL")},
@@ -125,6 +129,7 @@ func readOptions(c *cli.Context) (options, error) {
 		sweepTurn:           c.Duration("sweep-turn"),
 		pollInterval:        c.Duration("poll-interval"),
 		settleTime:          c.Duration("settle-time"),
+		verifyEvery:         c.Duration("verify-interval"),
 		dataDir:             c.String("data-dir"),
 		logLevel:            c.String("log-level"),
 		logFormat:           c.String("log-format"),

@@ -94,19 +94,27 @@ func passAndApply(ctx context.Context, s *sink.Sink, pass, applied func(context.
 
 // waitApplied waits until the sink has committed everything that is in the log of the portal now.
 func waitApplied(ctx context.Context, js jetstream.JetStream, stream, portal string, s *sink.Sink) error {
+	last, err := lastOf(ctx, js, stream, portal)
+	if err != nil {
+		return err
+	}
+	return waitUntil(ctx, 50*time.Millisecond, func() bool { return s.Stats().Position >= last })
+}
+
+// lastOf returns the sequence of the last message of a portal, 0 if it has none.
+func lastOf(ctx context.Context, js jetstream.JetStream, stream, portal string) (uint64, error) {
 	str, err := js.Stream(ctx, stream)
 	if err != nil {
-		return fmt.Errorf("look up stream %s: %w", stream, err)
+		return 0, fmt.Errorf("look up stream %s: %w", stream, err)
 	}
 	message, err := str.GetLastMsgForSubject(ctx, schemas.Root+"."+schemas.EncodeToken(portal)+".>")
 	if errors.Is(err, jetstream.ErrMsgNotFound) {
-		return nil
+		return 0, nil
 	}
 	if err != nil {
-		return fmt.Errorf("look up the end of the log: %w", err)
+		return 0, fmt.Errorf("look up the end of the log: %w", err)
 	}
-	last := message.Sequence
-	return waitUntil(ctx, 50*time.Millisecond, func() bool { return s.Stats().Position >= last })
+	return message.Sequence, nil
 }
 
 // waitUntil looks every so often whether a condition has come true.

@@ -112,6 +112,14 @@ func (p *parts) newClient() (*hubspot.Client, error) {
 	return hubspot.New(cfg)
 }
 
+// verifyInterval returns --verify-interval in the way that a source has it: none is negative.
+func (p *parts) verifyInterval() time.Duration {
+	if p.verifyEvery <= 0 {
+		return -1
+	}
+	return p.verifyEvery
+}
+
 func (p *parts) newSource(ctx context.Context, js jetstream.JetStream) (*connector.Source, *hubspot.Client, error) {
 	client, err := p.newClient()
 	if err != nil {
@@ -129,6 +137,8 @@ func (p *parts) newSource(ctx context.Context, js jetstream.JetStream) (*connect
 		PollInterval: p.pollInterval,
 		Settle:       p.settleTime,
 		Logger:       p.log,
+
+		VerifyInterval: p.verifyInterval(),
 	})
 	if errors.Is(err, connector.ErrUnknownObject) || errors.Is(err, connector.ErrUnknownPair) {
 		err = usageError{err}

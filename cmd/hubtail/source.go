@@ -9,7 +9,7 @@ func sourceCommand() *cli.Command {
 		Description: "Without history it starts with a full read (changes keep flowing meanwhile), then polls.\n" +
 			"Killed at any moment, it goes on where the log says it was.\n\n" +
 			"Example:\n  HUBSPOT_ACCESS_TOKEN=... hubtail source --nats-url nats://localhost:4222 --objects contacts,deals",
-		Flags:  flags(hubspotFlags, natsFlags, replicasFlag, objectFlags, linkFlags, pollFlag, settleFlag, adminFlag),
+		Flags:  flags(hubspotFlags, natsFlags, replicasFlag, objectFlags, linkFlags, pollFlag, settleFlag, verifyFlag, adminFlag),
 		Before: noArguments,
 		Action: longRunning(runSource),
 	}
