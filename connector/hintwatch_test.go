@@ -104,7 +104,7 @@ func TestSubscriptionsAreWhatHubSpotOffers(t *testing.T) {
 	t.Parallel()
 	b := setupWebhooks(t, byWebhookAlone(simulator.Options{Contacts: 10, Companies: 5, Calls: 5, CustomObjects: []simulator.CustomObject{{Name: "car", Count: 5}}}),
 		Config{Objects: []string{"contacts", "companies", "products", "calls", "p_car", "owners"}, Settle: 50 * time.Millisecond})
-	list, err := b.source.Subscriptions(t.Context())
+	list, err := Subscriptions(t.Context(), b.source.cfg.Client, b.source.cfg.Objects)
 	must(t, err)
 	has := func(typ, object, property string) bool {
 		return slices.ContainsFunc(list, func(s Subscription) bool { return s.Type == typ && s.Object == object && s.Property == property })

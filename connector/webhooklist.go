@@ -2,8 +2,12 @@ package connector
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
+
+	"github.com/hubtail/hubtail/connector/hubspot"
+	"github.com/hubtail/hubtail/schemas"
 )
 
 // Subscription is one thing that an app of HubSpot can be told of by webhooks.
@@ -29,36 +33,53 @@ var unsubscribable = []string{
 // as object.*, with their type id.
 var classicObjects = []string{"contacts", "companies", "deals", "tickets", "products", "line_items"}
 
-// Subscriptions returns what webhooks should be subscribed for the source's object types: everything that there is, but
-// for properties that cannot be subscribed or that HubSpot calculates, of which it does not tell. Without a subscription
-// for something it is found by polling, later.
-func (s *Source) Subscriptions(ctx context.Context) ([]Subscription, error) {
+// Subscriptions returns what webhooks should be subscribed for the named object types, nil means DefaultObjects: all that
+// HubSpot offers, but for properties that it calculates, of which it does not tell. What is not subscribed is found by
+// polling, later.
+func Subscriptions(ctx context.Context, client *hubspot.Client, names []string) ([]Subscription, error) {
+	if len(names) == 0 {
+		names = DefaultObjects
+	}
+	chosen, err := resolve(ctx, client, names)
+	if err != nil {
+		return nil, err
+	}
 	var list []Subscription
-	for _, f := range s.followers {
-		o := f.object
-		prefix := "object"
-		if slices.Contains(classicObjects, o.Name) {
-			prefix = o.Singular
+	for _, o := range chosen.objects {
+		if o.Name == ownersObject { // there are none for it
+			continue
 		}
-		changes := []string{"creation", "deletion", "merge", "restore"}
-		if o.Name != "products" {
-			changes = append(changes, "associationChange")
+		properties, err := client.Properties(ctx, o)
+		if errors.Is(err, hubspot.ErrForbidden) && chosen.optional[o.Name] {
+			continue
 		}
-		if o.Name == "contacts" {
-			changes = append(changes, "privacyDeletion")
-		}
-		for _, change := range changes {
-			list = append(list, Subscription{Type: prefix + "." + change, Object: o.Name, ObjectTypeID: o.TypeID})
-		}
-		properties, err := f.client.Properties(ctx, o)
 		if err != nil {
 			return nil, fmt.Errorf("list the properties of %s to subscribe: %w", o.Name, err)
 		}
-		for _, p := range properties {
-			if !p.Calculated && !p.Archived && !slices.Contains(unsubscribable, p.Name) {
-				list = append(list, Subscription{Type: prefix + ".propertyChange", Object: o.Name, ObjectTypeID: o.TypeID, Property: p.Name})
-			}
-		}
+		list = append(list, subscriptionsTo(o, properties)...)
 	}
 	return list, nil
+}
+
+func subscriptionsTo(o hubspot.Object, properties []schemas.Property) (list []Subscription) {
+	prefix := "object"
+	if slices.Contains(classicObjects, o.Name) {
+		prefix = o.Singular
+	}
+	changes := []string{"creation", "deletion", "merge", "restore"}
+	if o.Name != "products" {
+		changes = append(changes, "associationChange")
+	}
+	if o.Name == "contacts" {
+		changes = append(changes, "privacyDeletion")
+	}
+	for _, change := range changes {
+		list = append(list, Subscription{Type: prefix + "." + change, Object: o.Name, ObjectTypeID: o.TypeID})
+	}
+	for _, p := range properties {
+		if !p.Calculated && !p.Archived && !slices.Contains(unsubscribable, p.Name) {
+			list = append(list, Subscription{Type: prefix + ".propertyChange", Object: o.Name, ObjectTypeID: o.TypeID, Property: p.Name})
+		}
+	}
+	return list
 }

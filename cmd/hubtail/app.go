@@ -54,6 +54,7 @@ func commands() []*cli.Command {
 		verifyCommand(),
 		migrateCommand(),
 		statusCommand(),
+		webhooksCommand(),
 		healthcheckCommand(),
 		natsCommand(),
 		simulatorCommand(),

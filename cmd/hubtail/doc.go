@@ -7,7 +7,7 @@
 //	flags.go        options, one to one with flags; environment.go the file of settings and mistakes in variables
 //	parts.go        NATS, HubSpot client, source, database, sink: built from options, closed in reverse order
 //	COMMAND.go      one file per command: its flags, help and body (up, source, sink, backfill, sync, migrate, status,
-//	                nats, simulator, demo); oneshot.go is what backfill and sync share
+//	                webhooks, nats, simulator, demo); oneshot.go is what backfill and sync share
 //	statustables.go the database's side of status
 //	demo*.go        the demo: its parts, its Postgres; viewer.go, progress.go and output.go are its screen
 //	memory.go       soft limits of the heap
@@ -29,6 +29,7 @@
 //   - sync and backfill take nothing from a running source (TestSyncAndBackfillBesideARunningSourceSayWhoLeads)
 //   - status names what needs attention (TestStatusSaysWhatNeedsAttention) and asks HubSpot nothing
 //     (TestStatusOfAHealthyPortal)
+//   - a webhook becomes a row (TestAWebhookBecomesARow), also when no source ran as it came (TestReceiversNeedNoRunningSource)
 //   - the demo finds a wrong value (TestDemoFindsASabotagedTable) and leaves nothing behind, however it ends
 //     (TestInterruptedDemoFailsAndLeavesNothing, TestDemoWhoseOutputIsClosedLeavesNothing)
 package main

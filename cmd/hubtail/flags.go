@@ -43,6 +43,10 @@ type options struct {
 	settleTime   time.Duration
 	verifyEvery  time.Duration
 
+	webhookAddr string // "" means no receiver
+	webhookURL  string
+	webhookV1   bool
+
 	dataDir   string
 	logLevel  string
 	logFormat string
@@ -130,6 +134,9 @@ func readOptions(c *cli.Context) (options, error) {
 		pollInterval:        c.Duration("poll-interval"),
 		settleTime:          c.Duration("settle-time"),
 		verifyEvery:         c.Duration("verify-interval"),
+		webhookAddr:         c.String("webhook-addr"),
+		webhookURL:          c.String("webhook-url"),
+		webhookV1:           c.Bool("webhook-v1"),
 		dataDir:             c.String("data-dir"),
 		logLevel:            c.String("log-level"),
 		logFormat:           c.String("log-format"),

@@ -1,6 +1,10 @@
 package main
 
-import "github.com/urfave/cli/v2"
+import (
+	"context"
+
+	"github.com/urfave/cli/v2"
+)
 
 func sourceCommand() *cli.Command {
 	return &cli.Command{
@@ -9,7 +13,7 @@ func sourceCommand() *cli.Command {
 		Description: "Without history it starts with a full read (changes keep flowing meanwhile), then polls.\n" +
 			"Killed at any moment, it goes on where the log says it was.\n\n" +
 			"Example:\n  HUBSPOT_ACCESS_TOKEN=... hubtail source --nats-url nats://localhost:4222 --objects contacts,deals",
-		Flags:  flags(hubspotFlags, natsFlags, replicasFlag, objectFlags, linkFlags, pollFlag, settleFlag, verifyFlag, adminFlag),
+		Flags:  flags(hubspotFlags, natsFlags, replicasFlag, objectFlags, linkFlags, pollFlag, settleFlag, verifyFlag, adminFlag, webhookFlags),
 		Before: noArguments,
 		Action: longRunning(runSource),
 	}
@@ -18,6 +22,9 @@ func sourceCommand() *cli.Command {
 func runSource(c *cli.Context, p *parts) error {
 	limitMemory(memoryAlone)
 	if err := p.requireHubSpot(); err != nil {
+		return err
+	}
+	if err := p.requireWebhooks(); err != nil {
 		return err
 	}
 	admin, err := p.startAdmin(c)
@@ -32,7 +39,11 @@ func runSource(c *cli.Context, p *parts) error {
 	if err != nil {
 		return err
 	}
+	hooks, err := p.newWebhooks(source)
+	if err != nil {
+		return err
+	}
 	admin.watch(watched{nats: js.Conn(), source: source, client: client})
 	p.logSource(source)
-	return untilStopped(c.Context, source.Run)
+	return untilStopped(c.Context, func(ctx context.Context) error { return hooks.runWith(ctx, source) })
 }

@@ -62,6 +62,8 @@ type objectStatus struct {
 	LastRun     *runRow `json:"last_run,omitempty"`
 	// Links is how far the links of its records were read.
 	Links *schemas.LinkProgress `json:"links,omitempty"`
+	// Webhooks is what they told of since the source started; nil if nothing.
+	Webhooks *schemas.Webhooks `json:"webhooks,omitempty"`
 
 	state string
 	at    time.Time // when the source last said how far it is
@@ -138,7 +140,7 @@ func (p *parts) readLog(ctx context.Context, s *status) error {
 		if l.Cursor.Quota != nil && l.Cursor.At.After(newest) {
 			newest, s.Quota = l.Cursor.At, l.Cursor.Quota
 		}
-		o := objectStatus{Portal: l.Portal, Object: l.Object, CompleteThrough: l.Cursor.CompleteThrough, Links: l.Cursor.Links, at: l.Cursor.At}
+		o := objectStatus{Portal: l.Portal, Object: l.Object, CompleteThrough: l.Cursor.CompleteThrough, Webhooks: l.Cursor.Webhooks, Links: l.Cursor.Links, at: l.Cursor.At}
 		if b := l.Cursor.Backfill; b != nil {
 			o.BackfillDone, o.BackfillTotal = b.Counts.Fetched, b.Total
 		}

@@ -15,7 +15,7 @@ func upCommand() *cli.Command {
 		Description: "For small installations: one process, one Postgres, nothing else to run. With --nats-listen, `hubtail status`, the\n" +
 			"nats CLI and other subscribers reach the log of the embedded server, too.\n\n" +
 			"Example:\n  HUBSPOT_ACCESS_TOKEN=... DATABASE_URL=... hubtail up --data-dir /var/lib/hubtail",
-		Flags: flags(hubspotFlags, natsFlags, replicasFlag, postgresFlags, consumerFlag, objectFlags, linkFlags, pollFlag, settleFlag, verifyFlag, dataDirFlag, adminFlag,
+		Flags: flags(hubspotFlags, natsFlags, replicasFlag, postgresFlags, consumerFlag, objectFlags, linkFlags, pollFlag, settleFlag, verifyFlag, dataDirFlag, adminFlag, webhookFlags,
 			&cli.StringFlag{Name: "nats-listen", Usage: "`ADDRESS` for other clients of the embedded NATS server, for example 127.0.0.1:4222", EnvVars: env("HUBTAIL_NATS_LISTEN")},
 			natsAccessFlags("nats-")),
 		Before: noArguments,
@@ -31,6 +31,9 @@ func runUp(c *cli.Context, p *parts) error {
 	if err := p.requireDatabase(); err != nil {
 		return err
 	}
+	if err := p.requireWebhooks(); err != nil {
+		return err
+	}
 	admin, err := p.startAdmin(c)
 	if err != nil {
 		return err
@@ -43,6 +46,10 @@ func runUp(c *cli.Context, p *parts) error {
 	if err != nil {
 		return err
 	}
+	hooks, err := p.newWebhooks(source)
+	if err != nil {
+		return err
+	}
 	s, pool, err := p.newSink(c.Context, js)
 	if err != nil {
 		return err
@@ -52,7 +59,7 @@ func runUp(c *cli.Context, p *parts) error {
 	p.logSink()
 	return untilStopped(c.Context, func(ctx context.Context) error {
 		group, ctx := errgroup.WithContext(ctx)
-		group.Go(func() error { return source.Run(ctx) })
+		group.Go(func() error { return hooks.runWith(ctx, source) })
 		group.Go(func() error { return s.Run(ctx) })
 		return group.Wait()
 	})
