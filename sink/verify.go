@@ -61,7 +61,7 @@ func (s *Sink) Verify(ctx context.Context, o VerifyOptions, objects ...string) (
 		v.report.CompletedAt = time.Now()
 		reports = append(reports, v.report)
 		if err != nil {
-			return reports, fmt.Errorf("verify table of %s: %w", object, err)
+			return reports, fmt.Errorf("verify table of %s: %w", object, advise(err))
 		}
 	}
 	return reports, nil

@@ -217,3 +217,30 @@ func TestVerifyFillsATableThatWasEmptied(t *testing.T) {
 		t.Errorf("%d differences remain", report.Remaining())
 	}
 }
+
+func TestVerifyLeavesWhatWasErasedErased(t *testing.T) {
+	t.Parallel()
+	r := newRig(t)
+	r.start()
+	r.applied(r.publish(
+		definitions(t, "contacts", 0, "email", "string"), event("contacts", 1, 0, props{"email": "a@x"}), event("contacts", 2, 0, props{"email": "b@x"}),
+		linkSet(t, 1, 5), event("companies", 5, 0, nil), control(t, 0, &schemas.Links{Portal: portal, From: "companies", ID: "5", To: "contacts",
+			Links: []schemas.Link{{ID: "1", Category: "HUBSPOT_DEFINED", TypeID: 280}, {ID: "2", Category: "HUBSPOT_DEFINED", TypeID: 280}}}),
+		event("contacts", 1, 0, nil, op(schemas.OpPurged)),
+		event("contacts", 1, 0, props{"email": "late@x"}), // somebody read it before
+		linkSet(t, 1, 5)))
+	for _, object := range []string{"contacts", "companies"} {
+		report := r.verify(object, sink.VerifyOptions{Repair: true})
+		r.wantKinds(report, nil)
+	}
+	r.want("true", `select _purged and email is null from hubspot.contacts where id = 1`)
+	r.want("0", `select count(*) from hubspot.links where from_id = 1 or to_id = 1`)
+	// A tombstone that no deletion made is a wrong row.
+	r.exec(`update hubspot.contacts set _purged = true, email = null where id = 2`)
+	report := r.verify("contacts", sink.VerifyOptions{Repair: true})
+	r.wantKinds(report, map[difference.Kind]int64{difference.Value: 1})
+	if report.Remaining() != 0 {
+		t.Errorf("%d differences remain", report.Remaining())
+	}
+	r.want("b@x", `select email from hubspot.contacts where id = 2`)
+}

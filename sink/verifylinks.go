@@ -100,11 +100,15 @@ func (a *Applier) compareLinks(ctx context.Context, object string, messages []Me
 		if err != nil {
 			return err
 		}
+		erased, err := a.erasedEnds(ctx, tx, object, sets)
+		if err != nil {
+			return err
+		}
 		for i, set := range sets {
-			if set == nil {
+			if set == nil || erased[recordKey{object, keyOf(set).from}] {
 				continue
 			}
-			if d := compareSet(messages[i], set, stored[keyOf(set)]); d != nil {
+			if d := compareSet(messages[i], set, stored[keyOf(set)], erased); d != nil {
 				c.verdicts = append(c.verdicts, *d)
 			}
 		}
@@ -113,8 +117,26 @@ func (a *Applier) compareLinks(ctx context.Context, object string, messages []Me
 	return c, err
 }
 
+// erasedEnds returns which of the records at either end of the sets' links were deleted for privacy: the tables keep no
+// links of those.
+func (a *Applier) erasedEnds(ctx context.Context, tx pgx.Tx, object string, sets []*schemas.Links) (map[recordKey]bool, error) {
+	objects, ids := []string{object}, []int64(nil)
+	for _, set := range sets {
+		if set == nil {
+			continue
+		}
+		objects, ids = append(objects, set.To), append(ids, keyOf(set).from)
+		for _, l := range set.Links {
+			id, _ := strconv.ParseInt(l.ID, 10, 64) // checked by checkLinks
+			ids = append(ids, id)
+		}
+	}
+	slices.Sort(objects)
+	return a.erasedAmong(ctx, tx, slices.Compact(objects), ids)
+}
+
 // compareSet says how what is stored differs from a set of links, nil if it does not.
-func compareSet(m Message, set *schemas.Links, stored *storedSet) *verdict {
+func compareSet(m Message, set *schemas.Links, stored *storedSet, erased map[recordKey]bool) *verdict {
 	if stored == nil {
 		stored = &storedSet{seq: -1}
 	}
@@ -130,6 +152,9 @@ func compareSet(m Message, set *schemas.Links, stored *storedSet) *verdict {
 	want := make(map[storedLink]bool, len(set.Links))
 	for _, l := range distinctLinks(set.Links) {
 		to, _ := strconv.ParseInt(l.ID, 10, 64) // checked by checkLinks
+		if erased[recordKey{set.To, to}] {
+			continue
+		}
 		want[storedLink{to, int64(l.TypeID), clean(l.Category), clean(l.Label)}] = true
 	}
 	if maps.Equal(want, stored.links) {

@@ -180,6 +180,26 @@ func (a *Applier) deadSeqs(ctx context.Context, tx pgx.Tx, messages []Message) (
 	return dead, err
 }
 
+// recordKey is a record of some object type.
+type recordKey struct {
+	object string
+	id     int64
+}
+
+// erasedAmong returns which of the records were deleted for privacy.
+func (a *Applier) erasedAmong(ctx context.Context, tx pgx.Tx, objects []string, ids []int64) (map[recordKey]bool, error) {
+	rows, err := tx.Query(ctx, `select object, record_id from `+quote(a.schema, "erased")+` where object = any($1) and record_id = any($2)`, objects, ids)
+	if err != nil {
+		return nil, fmt.Errorf("read which records were erased: %w", err)
+	}
+	erased := make(map[recordKey]bool)
+	var k recordKey
+	if _, err := pgx.ForEachRow(rows, []any{&k.object, &k.id}, func() error { erased[k] = true; return nil }); err != nil {
+		return nil, fmt.Errorf("read which records were erased: %w", err)
+	}
+	return erased, nil
+}
+
 // compareRows compares the last events of records with their rows, as of one moment.
 func (a *Applier) compareRows(ctx context.Context, object string, messages []Message) (c comparison, err error) {
 	err = a.snapshot(ctx, func(tx pgx.Tx, position int64) error {
@@ -202,6 +222,10 @@ func (a *Applier) compareRows(ctx context.Context, object string, messages []Mes
 			}
 		}
 		slices.Sort(ids)
+		erased, err := a.erasedAmong(ctx, tx, []string{object}, ids)
+		if err != nil {
+			return err
+		}
 		rows, err := proof.OpenRows(ctx, tx, a.schema, object, ids)
 		if errors.Is(err, proof.ErrNoTable) {
 			for _, id := range ids {
@@ -215,6 +239,10 @@ func (a *Applier) compareRows(ctx context.Context, object string, messages []Mes
 		for rows.Next() {
 			m := byID[rows.ID()]
 			delete(byID, rows.ID())
+			if rows.Purged() && !isPurge(m) && erased[recordKey{object, rows.ID()}] {
+				c.explained++ // a privacy deletion is the last word, whatever the log says later
+				continue
+			}
 			if d := compareRow(m, rows); d != nil {
 				c.verdicts = append(c.verdicts, *d)
 			}
@@ -260,15 +288,15 @@ func compareRow(m Message, row *proof.Rows) *verdict {
 	return d
 }
 
-// lowerRows makes rows forget which event they are from, unless they got a newer one meanwhile. They keep their values
-// until the event is applied; a crash in between leaves rows that the next comparison finds.
+// lowerRows makes rows forget which event they are from, unless they got a newer one meanwhile; none of them was erased.
+// They keep their values until the event is applied; a crash in between leaves rows that the next comparison finds.
 func (a *Applier) lowerRows(ctx context.Context, object string, verdicts []verdict) error {
 	t, err := readTable(ctx, a.pool, a.schema, object)
 	if err != nil || t == nil {
 		return err
 	}
 	ids, seqs := rowKeys(verdicts)
-	_, err = a.pool.Exec(ctx, `update `+quote(a.schema, t.name)+` t set _seq = 0 from unnest($1::bigint[], $2::bigint[]) as r(id, seq)
+	_, err = a.pool.Exec(ctx, `update `+quote(a.schema, t.name)+` t set _seq = 0, _purged = false from unnest($1::bigint[], $2::bigint[]) as r(id, seq)
 where t.id = r.id and t._seq = r.seq`, ids, seqs)
 	if err != nil {
 		return fmt.Errorf("prepare rows to be written again: %w", err)

@@ -35,6 +35,9 @@ func (r *Rows) Seq() int64 {
 	return n
 }
 
+// Purged reports whether the row is the tombstone of a record that was deleted for privacy.
+func (r *Rows) Purged() bool { return r.t.text("_purged") == "t" }
+
 // Differs says how the row differs from the record, "" if it does not.
 func (r *Rows) Differs(want Record) string { return r.t.differs(want) }
 
