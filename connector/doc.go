@@ -115,5 +115,11 @@
 //   - hints are gone only once they were worked off: those of a taker that died, stopped or failed are handed out again
 //     (TestHintsOfATakerThatDiedAreHandedOutAgain, TestHintsThatWereNotWorkedOffAreHandedOutAgainAtOnce), nobody else's
 //     meanwhile (TestHintsInWorkAreHandedToNobodyElse)
+//   - whatever differs between HubSpot and the log all the same is found by a comparison of both, nothing else is, though
+//     the portal changes meanwhile, and one repair leaves none (TestVerifyFindsAndRepairsEveryKindOfDifference,
+//     TestVerifyFindsOtherLinksAndDefinitions); it costs the list alone (TestVerifyOfAnEqualPortalCostsTheListAlone,
+//     TestVerifyOfManyPropertiesComparesTimesUnlessAskedForAll), takes the lead from nobody
+//     (TestVerifyBesideALeaderTakesNoLead) and overwrites nothing newer (TestARepairRefusedByANewerEventLooksAgain,
+//     TestARepairWhoseAnswerIsLostIsNotDoubled); a source makes it by itself (TestASourceVerifiesAndRepairsByItself)
 //   - everything stops within a bound when the context ends (TestRunStopsWithItsContext)
 package connector

@@ -62,6 +62,11 @@
 //   - A change of definitions loses no value and waits at most two seconds for a lock at a time
 //     (TestATypeChangeLosesNothing, TestATypeChangeToTextIsRefilledFromTheLog,
 //     TestANewPropertyGetsAColumnAndItsEarlierValues, TestAnArchivedPropertyKeepsItsColumn).
+//   - Whatever differs between the log and the tables is found by a comparison of both, nothing else is, though sinks work
+//     meanwhile, and one repair leaves none (TestVerifyFindsAndRepairsEveryDifferenceOfTheTables). What is not applied yet
+//     (TestVerifyDoesNotExpectWhatNoSinkHasApplied), is a dead letter (TestVerifyTakesDeadLettersForExplained) or was erased
+//     (TestVerifyLeavesWhatWasErasedErased) is no difference, and nothing is deleted that a log with limits may have
+//     forgotten (TestVerifyDeletesNothingThatALimitedLogMayHaveForgotten).
 //   - Every table has row level security on and no policy, from the transaction that creates it
 //     (TestNothingIsReadableForSupabasesPublicRoles).
 //   - Nothing depends on a session: a transaction pooler will do (TestATransactionPoolerIsNoObstacle,

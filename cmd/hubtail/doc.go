@@ -6,7 +6,7 @@
 //	main.go         signals, exit codes; app.go the command table and help
 //	flags.go        options, one to one with flags; environment.go the file of settings and mistakes in variables
 //	parts.go        NATS, HubSpot client, source, database, sink: built from options, closed in reverse order
-//	COMMAND.go      one file per command: its flags, help and body (up, source, sink, backfill, sync, migrate, status,
+//	COMMAND.go      one file per command: its flags, help and body (up, source, sink, backfill, sync, verify, migrate, status,
 //	                webhooks, nats, simulator, demo); oneshot.go is what backfill and sync share
 //	statustables.go the database's side of status
 //	demo*.go        the demo: its parts, its Postgres; viewer.go, progress.go and output.go are its screen
@@ -30,6 +30,9 @@
 //   - status names what needs attention (TestStatusSaysWhatNeedsAttention) and asks HubSpot nothing
 //     (TestStatusOfAHealthyPortal)
 //   - a webhook becomes a row (TestAWebhookBecomesARow), also when no source ran as it came (TestReceiversNeedNoRunningSource)
+//   - verify finds every one of a thousand planted differences of fourteen kinds under live changes, nothing else, and one
+//     --repair leaves none (TestVerifyFindsAThousandDifferencesOfFourteenKinds); it does what it can without a database or a
+//     token (TestVerifyWorksWithoutADatabaseAndWithoutAToken)
 //   - the demo finds a wrong value (TestDemoFindsASabotagedTable) and leaves nothing behind, however it ends
 //     (TestInterruptedDemoFailsAndLeavesNothing, TestDemoWhoseOutputIsClosedLeavesNothing)
 package main
