@@ -62,6 +62,8 @@ type objectStatus struct {
 	LastRun     *runRow `json:"last_run,omitempty"`
 	// Links is how far the links of its records were read.
 	Links *schemas.LinkProgress `json:"links,omitempty"`
+	// Verified is the source's last comparison with HubSpot.
+	Verified *schemas.Verified `json:"verified,omitempty"`
 	// Webhooks is what they told of since the source started; nil if nothing.
 	Webhooks *schemas.Webhooks `json:"webhooks,omitempty"`
 
@@ -140,7 +142,7 @@ func (p *parts) readLog(ctx context.Context, s *status) error {
 		if l.Cursor.Quota != nil && l.Cursor.At.After(newest) {
 			newest, s.Quota = l.Cursor.At, l.Cursor.Quota
 		}
-		o := objectStatus{Portal: l.Portal, Object: l.Object, CompleteThrough: l.Cursor.CompleteThrough, Webhooks: l.Cursor.Webhooks, Links: l.Cursor.Links, at: l.Cursor.At}
+		o := objectStatus{Portal: l.Portal, Object: l.Object, CompleteThrough: l.Cursor.CompleteThrough, Webhooks: l.Cursor.Webhooks, Links: l.Cursor.Links, Verified: l.Cursor.Verified, at: l.Cursor.At}
 		if b := l.Cursor.Backfill; b != nil {
 			o.BackfillDone, o.BackfillTotal = b.Counts.Fetched, b.Total
 		}
@@ -192,6 +194,7 @@ func (s *status) judge(stale time.Duration) {
 		}
 	}
 	s.judgeLinks()
+	s.judgeVerified()
 	if s.Tables != nil && s.Tables.DeadLetters > letters {
 		s.problem("%d dead letters are of no object type: select * from dead_letters", s.Tables.DeadLetters-letters)
 	}
@@ -238,7 +241,7 @@ func (s *status) print(w io.Writer) {
 		printf(w, "\n")
 	}
 	table := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
-	printf(table, "\nOBJECT\tSTATE\tROWS\tCOMPLETE THROUGH\tTABLES THROUGH\tLAST RUN\tDEAD LETTERS\tLINKS READ\n")
+	printf(table, "\nOBJECT\tSTATE\tROWS\tCOMPLETE THROUGH\tTABLES THROUGH\tLAST RUN\tDEAD LETTERS\tLINKS READ\tVERIFIED\n")
 	for _, o := range s.Objects {
 		run, state := "-", o.state
 		if o.LastRun != nil {
@@ -247,7 +250,7 @@ func (s *status) print(w io.Writer) {
 		if o.BackfillTotal > 0 {
 			state += fmt.Sprintf(" %d%%", 100*o.BackfillDone/o.BackfillTotal)
 		}
-		printf(table, "%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s\n", o.Object, state, orDash(o.Rows), ago(s.At, o.CompleteThrough), ago(s.At, o.TablesThrough), run, orDash(o.DeadLetters), o.linksText(s.At))
+		printf(table, "%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s\n", o.Object, state, orDash(o.Rows), ago(s.At, o.CompleteThrough), ago(s.At, o.TablesThrough), run, orDash(o.DeadLetters), o.linksText(s.At), o.verifiedText(s.At))
 	}
 	_ = table.Flush()
 	if len(s.Problems) > 0 {

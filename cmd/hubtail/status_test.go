@@ -129,7 +129,7 @@ func TestStatusSaysWhatNeedsAttention(t *testing.T) {
 	unhealthy(nil, []string{"--stale", "1ns"}, "contacts is complete through", "deals is complete through")
 	unhealthy([]string{"DATABASE_URL=postgres://u@127.0.0.1:1/x"}, nil, "tables: .*127.0.0.1:1")
 	down := s.run([]string{"DATABASE_URL=postgres://u@127.0.0.1:1/x"}, "status")
-	if line := statusLine(t, down, "contacts"); !regexp.MustCompile(`^contacts +live +- .* ago +- .* - +\S+ ago$`).MatchString(line) {
+	if line := statusLine(t, down, "contacts"); !regexp.MustCompile(`^contacts +live +- .* ago +- .* - +\S+ ago +-$`).MatchString(line) {
 		t.Errorf("rows nobody counted: %s", line)
 	}
 
