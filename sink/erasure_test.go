@@ -98,6 +98,24 @@ func (b *bundle) noneOf(text string) {
 	}
 }
 
+// TestADeletionForPrivacyAmongManyNewRecords has rows go in by COPY, of a batch whose other rows have values.
+func TestADeletionForPrivacyAmongManyNewRecords(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	var messages []sink.Message
+	for id := int64(1); id <= 300; id++ {
+		if id%3 == 0 {
+			messages = append(messages, event("contacts", id, uint64(id), nil, op(schemas.OpPurged)))
+		} else {
+			messages = append(messages, event("contacts", id, uint64(id), props{"email": "a@b.example", "unknown": "u"}))
+		}
+	}
+	b.apply(messages...)
+	b.want("100 0", `select concat_ws(' ', count(*), count(_extra)) from hubspot.contacts where _purged`)
+	b.want("200 200", `select concat_ws(' ', count(*), count(_extra)) from hubspot.contacts where not _purged`)
+	b.want("100", `select count(*) from hubspot.erased`)
+}
+
 // TestADeletionForPrivacyWinsInAnyOrder applies the messages shuffled, repeated, in batches of any size, to tables that are
 // new or not.
 func TestADeletionForPrivacyWinsInAnyOrder(t *testing.T) {

@@ -104,6 +104,7 @@ func (s *rowSet) add(e *schemas.Event, seq uint64) error {
 		// HubSpot rule: a privacy deletion leaves nothing. The row stays as a tombstone, so that an older event cannot
 		// bring the record back.
 		row.mergedInto, row.createdAt, row.archivedAt = nullInt, nullInt, nullInt
+		row.lastExtra = row.firstExtra
 	} else if err := s.addProperties(&row, e.Properties); err != nil {
 		return err
 	}
