@@ -135,6 +135,14 @@ func TestMergedIDsResolveToTheWinner(t *testing.T) {
 			if truth := everyone(p, "contacts")[ids[1]]; truth.MergedInto != last {
 				t.Errorf("truth after a second merge: %+v", truth)
 			}
+			// And with its end, all that is left of it is gone.
+			ok(t, p.Purge("contacts", last))
+			if truth := everyone(p, "contacts")[ids[1]]; !truth.Purged || truth.MergedInto != "" || len(truth.Properties) > 0 {
+				t.Errorf("truth after the winner's privacy deletion: %+v", truth)
+			}
+			if got := p.batch("contacts", "", "", ids[1]).want(t, 207).ids(); len(got) != 0 {
+				t.Errorf("after the winner's privacy deletion %s gives %v", ids[1], got)
+			}
 		})
 	}
 }

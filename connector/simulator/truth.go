@@ -17,7 +17,7 @@ type TruthRecord struct {
 	ArchivedAt           time.Time // zero = not archived
 	Archived             bool
 	MergedInto           string // id of the record that has this one now, through all merges, as reads show it; "" = none
-	Purged               bool   // deleted for privacy: no properties
+	Purged               bool   // deleted for privacy, itself or what it was merged into: no properties
 }
 
 // TruthCount is how many records an object type has, by state.
@@ -58,6 +58,11 @@ func (s *snapshot) final(id int64) int64 {
 		}
 		id = s.rows[i].changed.mergedInto
 	}
+}
+
+func (s *snapshot) purged(id int64) bool {
+	i, ok := slices.BinarySearchFunc(s.rows, id, func(r truthRow, id int64) int { return cmp.Compare(r.id, id) })
+	return ok && s.rows[i].changed != nil && s.rows[i].changed.purged
 }
 
 // snapshot takes the newest versions of all records, ascending by id, at one moment. Versions never change, so it costs
@@ -112,9 +117,11 @@ func (s *snapshot) record(r *record) TruthRecord {
 		t.ArchivedAt = time.UnixMilli(r.archivedAt).UTC()
 	}
 	if r.mergedInto != 0 {
-		t.MergedInto = formatID(s.final(r.mergedInto))
+		final := s.final(r.mergedInto)
+		t.MergedInto, t.Purged = formatID(final), s.purged(final)
 	}
-	if r.purged {
+	if t.Purged {
+		t.MergedInto = ""
 		return t
 	}
 	subject := s.table.subject(r)
@@ -134,8 +141,13 @@ func (s *snapshot) appendTruth(dst []byte, r *record) []byte {
 	n := len(dst)
 	subject := s.table.subject(r)
 	var buf []byte
+	final := int64(0)
+	if r.mergedInto != 0 {
+		final = s.final(r.mergedInto)
+	}
+	purged := r.purged || s.purged(final)
 	for _, p := range s.plan {
-		if r.purged {
+		if purged {
 			break
 		}
 		value, ok := s.table.appendValue(buf[:0], r, &subject, p)
@@ -153,10 +165,10 @@ func (s *snapshot) appendTruth(dst []byte, r *record) []byte {
 	if r.archivedAt != 0 {
 		dst = append(appendTime(append(dst, `,"archivedAt":"`...), r.archivedAt), '"')
 	}
-	if r.mergedInto != 0 {
-		dst = append(appendInt(append(dst, `,"mergedInto":"`...), s.final(r.mergedInto)), '"')
+	if final != 0 && !purged {
+		dst = append(appendInt(append(dst, `,"mergedInto":"`...), final), '"')
 	}
-	if r.purged {
+	if purged {
 		dst = append(dst, `,"purged":true`...)
 	}
 	return append(dst, "}\n"...)

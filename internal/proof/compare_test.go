@@ -56,7 +56,7 @@ func newContacts(t *testing.T) *tables {
 func TestEqualTablesAreEqual(t *testing.T) {
 	t.Parallel()
 	r := newContacts(t).compare("contacts", all(records()))
-	if !r.Equal() || r.Source != 7 || r.Rows != 7 || r.Values != 18 || len(r.Examples) != 0 {
+	if !r.Equal() || r.Source != 7 || r.Rows != 7 || r.Values != 17 || len(r.Examples) != 0 {
 		t.Errorf("%+v", r)
 	}
 }
@@ -73,7 +73,7 @@ func TestEveryDifferenceIsFoundAndNamed(t *testing.T) {
 		"missing row":              {"delete from hubspot.contacts where id = 25", outcome{missing: 1}, "25"},
 		"first row missing":        {"delete from hubspot.contacts where id = 10", outcome{missing: 1}, "10"},
 		"last row missing":         {"delete from hubspot.contacts where id = 60", outcome{missing: 1}, "60"},
-		"all rows missing":         {"truncate hubspot.contacts", outcome{missing: 6}, "60"}, // the purged one may be gone
+		"all rows missing":         {"truncate hubspot.contacts", outcome{missing: 5}, "60"}, // the purged and the merged one may never have been read
 		"superfluous row":          {"insert into hubspot.contacts (id, _seq) values (15, 1)", outcome{extra: 1}, "15"},
 		"superfluous row first":    {"insert into hubspot.contacts (id, _seq) values (-1, 1)", outcome{extra: 1}, "-1"},
 		"superfluous row last":     {"insert into hubspot.contacts (id, _seq) values (99, 1)", outcome{extra: 1}, "99"},
