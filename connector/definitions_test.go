@@ -76,7 +76,7 @@ func TestANewPropertysValuesAreFetchedAfterACrash(t *testing.T) {
 	for _, id := range ids {
 		must(t, b.sim.Recalculate("calls", id, map[string]string{"score": "42"}))
 	}
-	b.sim.Inject(simulator.Fault{Kind: simulator.FaultStatus, Status: 400, Endpoint: "search"})
+	b.sim.Inject(simulator.Fault{Kind: simulator.FaultStatus, Status: 403, Endpoint: "search"})
 	if err := b.follower("calls").prepare(t.Context()); err == nil {
 		t.Fatal("the values were read")
 	}

@@ -22,6 +22,7 @@ type follower struct {
 	scan   *hubspot.Client // at that of full reads: a few definitions at the start must not make the budget keep room for more
 
 	archived *archivedWalk
+	reread   *rereading
 
 	hinted *hubspot.Client // at that of reads that webhooks ask for
 	told   toldCounts      // what those brought
@@ -59,6 +60,7 @@ func newFollower(s *Source, object hubspot.Object, log *objectLog) *follower {
 	f.settling.begin(log.Cursor().Settle)
 	log.learned, log.late = f.settling.learned, f.wasLate
 	f.archived = newArchivedWalk(f)
+	f.reread = newRereading(f)
 	return f
 }
 
@@ -143,6 +145,7 @@ func (f *follower) work(ctx context.Context) error {
 	g, gctx := errgroup.WithContext(ctx)
 	g.Go(func() error { return f.followChanges(gctx) })
 	g.Go(func() error { return f.archived.run(gctx) })
+	g.Go(func() error { return f.reread.run(gctx) })
 	g.Go(func() error { return f.erase(gctx) })
 	return g.Wait()
 }
@@ -242,7 +245,11 @@ func (f *follower) syncOnce(ctx context.Context) error {
 	if err := f.archived.once(ctx); err != nil {
 		return err
 	}
-	f.endRun(ctx, "incremental", from, addCounts(stats.counts, f.archived.take()), nil)
+	if err := f.reread.once(ctx); err != nil {
+		return err
+	}
+	counts := addCounts(addCounts(stats.counts, f.archived.take()), f.reread.told.take())
+	f.endRun(ctx, "incremental", from, counts, nil)
 	f.status.live(false)
 	return nil
 }
@@ -267,6 +274,7 @@ func newsOf(c schemas.Counts) int64 { return c.Created + c.Updated + c.Deleted +
 func (f *follower) summarise(ctx context.Context) {
 	f.summary.add(f.client.Now(), f.archived.take())
 	f.summary.add(f.client.Now(), f.told.take())
+	f.summary.add(f.client.Now(), f.reread.told.take())
 	if now := f.client.Now(); newsOf(f.summary.counts) > 0 && now.Sub(f.summary.from) >= f.source.cfg.RunInterval {
 		f.endRun(ctx, "incremental", f.summary.from, f.summary.counts, nil)
 		f.summary = runSummary{}
@@ -280,6 +288,7 @@ func (f *follower) summarise(ctx context.Context) {
 func (f *follower) flush(ctx context.Context) {
 	f.summary.add(f.client.Now(), f.archived.take())
 	f.summary.add(f.client.Now(), f.told.take())
+	f.summary.add(f.client.Now(), f.reread.told.take())
 	if newsOf(f.summary.counts) > 0 && f.failure == "" {
 		f.endRun(context.WithoutCancel(ctx), "incremental", f.summary.from, f.summary.counts, nil)
 		f.summary = runSummary{}

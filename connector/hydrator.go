@@ -73,6 +73,7 @@ func (f *follower) hydrateHints(ctx context.Context, batch []*schemas.Hint) erro
 	seen := make(map[string]bool, len(batch))
 	for _, h := range batch {
 		f.heard.hear(h)
+		f.mention(h.Property)
 		if seen[h.ID] {
 			continue
 		}

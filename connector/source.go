@@ -43,6 +43,7 @@ type Config struct {
 	SweepTurn           time.Duration // within which the links of all records are read again; 0 means as long as it takes with 2 % of the daily quota
 	ArchivedInterval    time.Duration // between two walks over a recycle bin, more for a large one; 0 means 3 min
 	RunInterval         time.Duration // between two summaries of what polls found; 0 means 5 min
+	RereadTurn          time.Duration // within which all records are read again, for calculated values; more in a large portal; 0 means 24 h, negative never
 	VerifyInterval      time.Duration // between two comparisons of HubSpot with the log; 0 means DefaultVerifyInterval, negative means none
 
 	Logger *slog.Logger // nil means discard
@@ -63,6 +64,9 @@ func (cfg Config) withDefaults() Config {
 	orElse(&cfg.DefinitionsInterval, 5*time.Minute)
 	orElse(&cfg.ArchivedInterval, 3*time.Minute)
 	orElse(&cfg.RunInterval, 5*time.Minute)
+	if cfg.RereadTurn == 0 {
+		cfg.RereadTurn = 24 * time.Hour
+	}
 	if cfg.VerifyInterval == 0 {
 		cfg.VerifyInterval = DefaultVerifyInterval
 	}

@@ -35,7 +35,7 @@ type Reread struct {
 	DoneAt    time.Time `json:"done_at,omitzero"` // zero while it is under way
 	LastID    int64     `json:"last_id"`          // records up to this id are done
 	Done      int64     `json:"done"`             // records
-	Changed   int64     `json:"changed"`          // of these, whose state the log did not have
+	Changed   int64     `json:"changed"`          // of these, whose state the log did not have, less those of the newest page
 }
 
 func (r *Reread) normalise() {
