@@ -289,7 +289,7 @@ func (p *chaosPortal) storms() (steps []chaosStep) {
 		{Kind: simulator.FaultStatus, Status: 423, Rate: 0.5},
 		{Kind: simulator.FaultCut, Rate: 0.3},
 		{Kind: simulator.FaultLimit, RetryAfter: 1, Rate: 0.3},
-		{Kind: simulator.FaultStatus, Status: 477, Rate: 0.5},
+		{Kind: simulator.FaultStatus, Status: 477, RetryAfter: 1, Rate: 0.5},
 		{Kind: simulator.FaultSlow, Delay: p.size.at(20 * time.Second), Rate: 0.1},
 		{Kind: simulator.FaultStatus, Status: 503}, // an outage
 		{Kind: simulator.FaultNoPaging, Endpoint: "search", Rate: 0.2},
@@ -317,9 +317,10 @@ func (p *chaosPortal) expiries() (steps []chaosStep) {
 	return steps
 }
 
-// chaosClient returns the settings of a client at the scaled pace.
+// client returns the settings of a client at the scaled pace, at which a day's quota is for a shorter day.
 func (s chaosSize) client(url string) hubspot.Config {
 	return hubspot.Config{
 		BaseURL: url, Interval: s.at(10 * time.Second), SearchInterval: s.at(time.Second), Timeout: max(s.at(time.Minute), time.Second),
+		DailyLimit: int(250_000 / s.clock),
 	}
 }

@@ -26,14 +26,18 @@ type chaosSource struct {
 	kills int
 }
 
-// config of the source: the defaults at the scaled pace.
+// config of the source: the defaults at the scaled pace, and no comparison that would repair what was missed. The settle time
+// is learned only at HubSpot's own pace: what bounds it does not scale.
 func (s chaosSize) config() Config {
 	d := Config{}.withDefaults()
+	if s.clock < 1 {
+		d.Settle = 2 * time.Minute
+	}
 	return Config{
 		Objects:      append([]string{"owners"}, chaosObjects...),
 		PollInterval: s.at(d.PollInterval), Overlap: s.at(d.Overlap), Settle: s.at(d.Settle), Reach: s.at(d.Reach),
 		DefinitionsInterval: s.at(d.DefinitionsInterval), RunInterval: s.at(d.RunInterval),
-		LinksLinger: s.at(time.Second), SweepTurn: s.at(15 * time.Minute),
+		LinksLinger: s.at(time.Second), SweepTurn: s.at(15 * time.Minute), ArchivedInterval: s.at(d.ArchivedInterval), VerifyInterval: -1,
 	}
 }
 
@@ -93,9 +97,10 @@ func (c *chaosSource) stop() {
 	}
 }
 
-// crashes kill the source at random moments, every two minutes or so, and start another one.
+// crashes kill the source at random moments, every two minutes or so but a dozen times at most, and start another one.
 func (c *chaosSource) crashes(ctx context.Context, p *chaosPortal) (steps []chaosStep) {
-	for at := 30 * time.Second; at < p.size.lasts(); at += time.Minute + time.Duration(p.rnd.Int64N(int64(2*time.Minute))) {
+	every := max(2*time.Minute, p.size.lasts()/12)
+	for at := every / 4; at < p.size.lasts(); at += every/2 + time.Duration(p.rnd.Int64N(int64(every))) {
 		c.kills++
 		steps = append(steps, chaosStep{at, func() error {
 			c.stop()
