@@ -43,6 +43,20 @@
 // everything modified up to the settle time before its start is in the log, and the cursor's complete_through, the
 // watermark, says so. It is zero until the first full read is done.
 //
+// # How the end of a record is found
+//
+// HubSpot says nothing of ends: archiving, restoring and merging away move no modification time, and search shows neither
+// archived nor merged-away records. Without webhooks they are found like this:
+//
+//	archived, restored   a walk over the whole recycle bin, compared with what the log has as archived (archivedWalk)
+//	merged away          a record's hs_merged_object_ids, in the same batch as the record (objectLog.absorb)
+//	missing elsewhere    a doubtful record that is not there when it is read again is looked after at once
+//	deleted for privacy  only by webhook or hubtail erase: the hint is the intent, and stays until all is erased (eraser)
+//
+// Records that were archived before the first read are in the log as archived: only so is their restoring noticed. merged_into
+// is always the record that has it all now, also after a chain of merges. A record that HubSpot simply has no longer (a
+// privacy deletion without a webhook, or past the recycle bin's 90 days) stays archived, with its values, until it is erased.
+//
 // # Two sources at once
 //
 // The guards above let any number of sources run without harm; a lease in a NATS KV bucket keeps them from spending the
@@ -121,5 +135,22 @@
 //     TestVerifyOfManyPropertiesComparesTimesUnlessAskedForAll), takes the lead from nobody
 //     (TestVerifyBesideALeaderTakesNoLead) and overwrites nothing newer (TestARepairRefusedByANewerEventLooksAgain,
 //     TestARepairWhoseAnswerIsLostIsNotDoubled); a source makes it by itself (TestASourceVerifiesAndRepairsByItself)
+//   - what is archived or restored reaches the log without a webhook (TestArchivedAndRestoredRecordsAreFoundWithoutAWebhook),
+//     also what was archived before the first read (TestWhatWasArchivedBeforeTheFirstReadIsInTheLogAsArchived) or restored
+//     while no source ran (TestARestoreWhileNoSourceRanIsFound), whatever pages HubSpot answers
+//     (TestAWalkIsNotMisledByBrokenPages); an interrupted walk goes on (TestAnInterruptedWalkGoesOnWhereItWas)
+//   - walks over recycle bins take at most 2 % of the daily quota (TestWalksOverRecycleBinsStayWithinTheirShareOfTheQuota),
+//     and ask for what is gone for good once (TestWhatLeftTheRecycleBinForGoodIsAskedForOnce)
+//   - a record that another read misses is looked after at once (TestARecordThatOtherReadsMissIsLookedAfterAtOnce)
+//   - the losers of a merge end in the batch of their winner (TestLosersOfAMergeEndInTheBatchOfTheirWinner), 250 of them too
+//     (TestTwoHundredAndFiftyMergesFitIntoOneBatch), whichever id the result has (TestMergesAreFoundWithoutAWebhook), in
+//     chains (TestALoserFollowsAChainOfMerges, TestAChainOfMergesWithinOnePage); none comes back
+//     (TestALoserThatTheIndexStillShowsDoesNotComeBack)
+//   - a privacy deletion leaves no value in the log (TestAPrivacyDeletionLeavesNoValueInTheLog,
+//     TestWhatComesIntoTheLogDuringAPrivacyDeletionIsErasedToo, TestAStreamThatForbidsDeletingIsPurgedAllTheSame), and
+//     nothing of it ever comes back (TestAnErasedRecordNeverComesBack); a crash at any step is made up for
+//     (TestACrashAtAnyStepOfAPrivacyDeletionIsMadeUpFor); it needs no running source and disturbs none
+//     (TestEraseByHandWithoutARunningSource, TestEraseByHandBesideARunningSource,
+//     TestASyncErasesWhatHintsSayWasDeletedForPrivacy)
 //   - everything stops within a bound when the context ends (TestRunStopsWithItsContext)
 package connector

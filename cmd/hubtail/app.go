@@ -52,6 +52,7 @@ func commands() []*cli.Command {
 		backfillCommand(),
 		syncCommand(),
 		verifyCommand(),
+		eraseCommand(),
 		migrateCommand(),
 		statusCommand(),
 		webhooksCommand(),

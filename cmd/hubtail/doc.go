@@ -6,8 +6,8 @@
 //	main.go         signals, exit codes; app.go the command table and help
 //	flags.go        options, one to one with flags; environment.go the file of settings and mistakes in variables
 //	parts.go        NATS, HubSpot client, source, database, sink: built from options, closed in reverse order
-//	COMMAND.go      one file per command: its flags, help and body (up, source, sink, backfill, sync, verify, migrate, status,
-//	                webhooks, nats, simulator, demo); oneshot.go is what backfill and sync share
+//	COMMAND.go      one file per command: its flags, help and body (up, source, sink, backfill, sync, verify, erase, migrate,
+//	                status, webhooks, nats, simulator, demo); oneshot.go is what backfill and sync share
 //	statustables.go the database's side of status
 //	demo*.go        the demo: its parts, its Postgres; viewer.go, progress.go and output.go are its screen
 //	memory.go       soft limits of the heap
@@ -33,6 +33,10 @@
 //   - verify finds every one of a thousand planted differences of fourteen kinds under live changes, nothing else, and one
 //     --repair leaves none (TestVerifyFindsAThousandDifferencesOfFourteenKinds); it does what it can without a database or a
 //     token (TestVerifyWorksWithoutADatabaseAndWithoutAToken)
+//   - erase leaves no value of a record in log and tables, and nothing brings it back (TestEraseLeavesNoValueInLogAndTables);
+//     it disturbs no running source and sink (TestEraseBesideRunningSourceAndSink)
+//   - deletions, restores, merges and erasures end in equal tables without any webhook
+//     (TestARandomMixOfEndsWithoutWebhooksEqualsTheTruth)
 //   - the demo finds a wrong value (TestDemoFindsASabotagedTable) and leaves nothing behind, however it ends
 //     (TestInterruptedDemoFailsAndLeavesNothing, TestDemoWhoseOutputIsClosedLeavesNothing)
 package main

@@ -1,0 +1,142 @@
+package main
+
+import (
+	"bufio"
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"slices"
+	"strconv"
+	"strings"
+
+	"github.com/nats-io/nats.go/jetstream"
+	"github.com/urfave/cli/v2"
+	"golang.org/x/term"
+
+	"github.com/hubtail/hubtail/connector"
+)
+
+func eraseCommand() *cli.Command {
+	return &cli.Command{
+		Name:      "erase",
+		Usage:     "erase records for good, from log and tables: a privacy deletion by hand",
+		ArgsUsage: "object id...",
+		Description: "Does what HubSpot's privacy deletion does where a webhook announces it: the history of the records, of all records\n" +
+			"merged into them, their links and dead letters are erased from the log, and then from the tables, where rows without\n" +
+			"values stay, so that nothing brings them back. It does not delete them in HubSpot, and there is no way back.\n" +
+			"A running source does the work; without one the command does. If it is interrupted, a source or the next erase goes on.\n" +
+			"The tables follow at once with a running sink, or if a database is given.\n\n" +
+			"Examples:\n  hubtail erase contacts 713492963559\n" +
+			"  hubtail erase --yes contacts 713492963559 713492963560      without asking, for scripts",
+		Flags: flags(natsFlags, replicasFlag, postgresFlags, consumerFlag, portalFlag, dataDirFlag,
+			&cli.BoolFlag{Name: "yes", Usage: "do not ask"}),
+		Action: withParts(runErase),
+	}
+}
+
+func runErase(c *cli.Context, p *parts) error {
+	object, ids, err := erasable(c.Args().Slice())
+	if err != nil {
+		return err
+	}
+	js, err := p.connectNATS(c.Context, true)
+	if err != nil {
+		return err
+	}
+	portal, err := p.onlyPortal(c.Context, js)
+	if err != nil {
+		return err
+	}
+	if err := confirmErase(c, portal, object, ids); err != nil {
+		return err
+	}
+	erase := func(ctx context.Context) error {
+		err := connector.Erase(ctx, connector.EraseConfig{
+			JetStream: js, Stream: p.stream, Replicas: p.replicas, Portal: portal, Logger: p.log,
+		}, object, ids...)
+		if errors.Is(err, connector.ErrNotInLog) {
+			return usageError{err}
+		}
+		return err
+	}
+	if p.databaseURL == "" {
+		if err := erase(c.Context); err != nil {
+			return err
+		}
+		printf(c.App.Writer, "%d %s erased from the log; the tables follow when a sink meets it\n", len(ids), object)
+		return nil
+	}
+	err = untilStopped(c.Context, func(ctx context.Context) error {
+		s, _, err := p.newSink(ctx, js)
+		if err != nil {
+			return err
+		}
+		return passAndApply(ctx, s, erase, func(ctx context.Context) error { return waitApplied(ctx, js, p.stream, portal, s) })
+	})
+	if err != nil {
+		return err
+	}
+	printf(c.App.Writer, "%d %s erased from log and tables\n", len(ids), object)
+	return nil
+}
+
+// erasable returns the arguments, each id once.
+func erasable(args []string) (object string, ids []string, err error) {
+	if len(args) < 2 {
+		return "", nil, usageError{errors.New("name an object type and the ids of its records: hubtail erase contacts 713492963559")}
+	}
+	for _, arg := range args[1:] {
+		n, err := strconv.ParseInt(arg, 10, 64)
+		if strings.HasPrefix(arg, "--") {
+			return "", nil, usageError{fmt.Errorf("%s comes after an argument: flags go before arguments", arg)}
+		}
+		if err != nil || n <= 0 {
+			return "", nil, usageError{fmt.Errorf("%q is not a record id: those are numbers", arg)}
+		}
+		if id := strconv.FormatInt(n, 10); !slices.Contains(ids, id) {
+			ids = append(ids, id)
+		}
+	}
+	return args[0], ids, nil
+}
+
+// onlyPortal returns --portal, or the portal of the log if it has one only.
+func (p *parts) onlyPortal(ctx context.Context, js jetstream.JetStream) (string, error) {
+	if p.portal != "" {
+		return p.portal, nil
+	}
+	status, err := connector.ReadStatus(ctx, js, p.stream, "")
+	if err != nil {
+		return "", err
+	}
+	var portals []string
+	for _, o := range status.Objects {
+		if !slices.Contains(portals, o.Portal) {
+			portals = append(portals, o.Portal)
+		}
+	}
+	switch len(portals) {
+	case 0:
+		return "", fmt.Errorf("the log %s is empty: there is nothing to erase", p.stream)
+	case 1:
+		return portals[0], nil
+	}
+	return "", usageError{fmt.Errorf("the log %s has several portals: name one of %s with --portal", p.stream, joinList(portals))}
+}
+
+// confirmErase asks on the terminal, unless --yes says that nobody has to be asked.
+func confirmErase(c *cli.Context, portal, object string, ids []string) error {
+	if c.Bool("yes") {
+		return nil
+	}
+	if !term.IsTerminal(int(os.Stdin.Fd())) {
+		return usageError{errors.New("nobody can be asked here whether to erase for good: say --yes")}
+	}
+	printf(c.App.Writer, "Erase %s %s of portal %s for good, with all that was merged into them? [y/N] ", object, joinList(ids), portal)
+	answer, _ := bufio.NewReader(os.Stdin).ReadString('\n') // no answer is a no
+	if answer = strings.ToLower(strings.TrimSpace(answer)); answer != "y" && answer != "yes" {
+		return errors.New("nothing was erased")
+	}
+	return nil
+}
