@@ -57,6 +57,22 @@
 // is always the record that has it all now, also after a chain of merges. A record that HubSpot simply has no longer (a
 // privacy deletion without a webhook, or past the recycle bin's 90 days) stays archived, with its values, until it is erased.
 //
+// # How a link is found
+//
+// HubSpot has no list of links that changed, and a link that comes or goes alone changes no record. What is read is a set: all
+// links from one record to one object type. Three ways lead to one (linkReader):
+//
+//	a record has a new event    the reader follows the log from a position in the cursor, and reads the links of what it
+//	                            meets, up to 1,000 records a request; a crash between record and links loses nothing
+//	a webhook names it          its hint is read at once
+//	neither                     a sweep reads the links of all records over and over, with 2 % of the daily quota: 55 min a
+//	                            turn for 45,000 records. It walks the log, not HubSpot, for ids. The first turn, and that of
+//	                            a pair that is new, is as fast as it gets
+//
+// A set that changed names the records at the other end; their sets are read too, and are in the log first. A set is one
+// message: 16,000 links fit into NATS' default max_payload of 1 MB, 130,000 into the embedded server's 8 MB; a larger set is a
+// dead letter that says so.
+//
 // # Two sources at once
 //
 // The guards above let any number of sources run without harm; a lease in a NATS KV bucket keeps them from spending the
@@ -102,6 +118,20 @@
 //     ones that cannot be looked up included (TestCustomObjectsThatTheTokenMayNotReadDoNotStopTheOthers)
 //   - every object type of a portal can be read at once (TestAllObjectsAreReadAtOnce), by any of its names
 //     (TestObjectTypesHaveManyNames); what the token may not read is left out until it may (TestAllLeavesOutWhatTheTokenMayNotRead)
+//   - the links of all records are in the log (TestLinksOfAllRecordsAreReadAfterTheFullRead), after one-shot runs, too
+//     (TestSyncReadsLinksToo); a set is published when it changed (TestASetOfLinksIsPublishedWhenItChanges,
+//     TestAQuietSweepPublishesNoSet), with labels and types (TestAChangeOfLabelsAndTypesIsAChangeOfLinks), however many pages
+//     it has (TestARecordWithManyPagesOfLinksIsReadWhole, TestASetIsAsLargeAsAMessageMayBe)
+//   - links are read again after a record changed (TestLinksOfAChangedRecordAreRead), archived, restored, merged and purged
+//     ones included (TestRecordsThatEndHaveNoLinks); at once where a webhook names them
+//     (TestLinksThatAWebhookNamesAreReadAtOnce); and by the sweep alone where nothing does, removals too
+//     (TestChangesOfLinksAloneAreFoundByTheSweep)
+//   - a crash between a record and its links loses nothing (TestLinksOfARecordWhoseReaderDiedAreReadByTheNext), one during a
+//     sweep does not begin it anew (TestKillNineDuringASweepGoesOnWhereItWas,
+//     TestAWalkOverTheLogHandsOutEveryRecordOnceAndGoesOn)
+//   - links that the token may not read are told once and stop nothing (TestAPairWithoutScopeIsToldOnceAndStopsNothing);
+//     pairs are found, or chosen (TestPairsCanBeChosen); on an idle portal all of it stays at 2 % of the daily quota
+//     (TestAnIdlePortalSpendsTwoPercentOfTheQuotaOnLinks)
 //   - a refused token stops all calls (TestRefusedTokenStopsTheSource)
 //   - of several sources of a portal one reads, all object types together (TestALeaseHasOneHolderAtATime,
 //     TestOfTwoSourcesStartedTogetherOneReads); another takes over within 20 s of its death, at once when it is stopped

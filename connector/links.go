@@ -304,6 +304,7 @@ func (r *linkReader) readOnce(ctx context.Context, followers []*follower) error 
 		return nil
 	}
 	r.once = true
+	defer func() { r.once = false }()
 	defer r.reset(ctx)
 	r.reset(ctx)
 	var errs error
