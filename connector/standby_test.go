@@ -337,3 +337,11 @@ func TestThreeSourcesWithRandomKillsLoseAndDoubleNothing(t *testing.T) {
 	t.Logf("the leader was hit %d times", ends)
 	b.requireComplete(all...)
 }
+
+// lastSeq returns the last sequence of the log.
+func (b *logBundle) lastSeq() uint64 {
+	b.t.Helper()
+	stream, err := b.js.Stream(b.t.Context(), "HUBSPOT")
+	must(b.t, err)
+	return stream.CachedInfo().State.LastSeq
+}
