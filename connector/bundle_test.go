@@ -43,6 +43,9 @@ func (b *sourceBundle) newSource(cfg Config) *Source {
 	})
 	must(b.t, err)
 	cfg.Client, cfg.JetStream = client, b.js
+	if cfg.VerifyInterval == 0 {
+		cfg.VerifyInterval = -1 // whoever tests it says so: its requests, runs and repairs would be in the way
+	}
 	s, err := New(b.t.Context(), cfg)
 	must(b.t, err)
 	return s

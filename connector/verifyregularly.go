@@ -29,7 +29,8 @@ func (s *Source) keepVerified(ctx context.Context) error {
 	failed := make(map[*follower]time.Time)
 	for {
 		for _, f := range s.followers {
-			if time.Since(failed[f]) < s.cfg.VerifyInterval/100 || !f.verifyDue(s.cfg.VerifyInterval) {
+			// While the object type cannot be read, a verification that went well would hide the run that failed.
+			if f.status.get().Phase != PhaseLive || time.Since(failed[f]) < s.cfg.VerifyInterval/100 || !f.verifyDue(s.cfg.VerifyInterval) {
 				continue
 			}
 			if err := f.verifyNow(ctx); err != nil && ctx.Err() == nil {

@@ -11,7 +11,7 @@ import (
 
 func TestASourceVerifiesAndRepairsByItself(t *testing.T) {
 	t.Parallel()
-	cfg := Config{Objects: []string{"contacts"}, PollInterval: 20 * time.Millisecond, Settle: 100 * time.Millisecond}
+	cfg := Config{Objects: []string{"contacts"}, PollInterval: 20 * time.Millisecond, Settle: 100 * time.Millisecond, VerifyInterval: time.Hour}
 	b := setupSource(t, simulator.Options{Contacts: 300, IndexLag: simulator.Lag{Off: true}}, cfg)
 	b.sync()
 	// A record that was restored right before the load: the log says that it ended, and no search brings it back.
@@ -43,7 +43,7 @@ func TestASourceVerifiesAndRepairsByItself(t *testing.T) {
 	if run == nil || run.Status != "success" || run.Updated != 1 || run.Failed != 0 || run.Fetched != 300 {
 		t.Errorf("the run is %+v", run)
 	}
-	// It is not due again for a week, for no source.
+	// It is not due again, for no source, before its time.
 	f := b.newSource(cfg).followers[0]
 	equal(t, "due", f.verifyDue(DefaultVerifyInterval), false)
 	equal(t, "due after no time", f.verifyDue(0), true)
