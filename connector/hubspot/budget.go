@@ -25,11 +25,11 @@ type budget struct {
 	daily      daily
 	learned    searchLearning
 	slots      []*slot // that still count somewhere, by time of grant
+	past       []*slot // that did until lately
 	history    []grant // of the last three intervals
 	waiters    []*waiter
 	latency    map[string]*latency // by kind of request
-	grants     int                 // requests granted ever
-	listGrants int                 // of these, other than searches
+	listGrants int                 // requests other than searches granted ever
 	neighbours neighbours          // that spend the same burst quota
 	inFlight   int
 	started    time.Time // first request granted
@@ -171,6 +171,8 @@ func (b *budget) verdict(w *waiter, aged bool, now time.Time) verdict {
 		return blockedSearch
 	case !counts:
 		return grantNow
+	case !w.search && b.neighbours.present(now, b.window.interval) && b.unanswered() >= max(2, b.window.limit/12):
+		return blockedList
 	}
 	held := b.held(now)
 	switch {
@@ -209,7 +211,6 @@ func (b *budget) grant(w *waiter, now time.Time) {
 	if b.started.IsZero() {
 		b.started = now
 	}
-	b.grants++
 	if !w.search {
 		b.listGrants++
 	}
@@ -218,7 +219,7 @@ func (b *budget) grant(w *waiter, now time.Time) {
 	b.daily.sinceHeader++
 	s := &slot{b: b, kind: w.kind, search: w.search, priority: w.priority, granted: now}
 	b.slots = append(b.slots, s)
-	s.before = b.spent(now)
+	s.before = b.spent()
 	b.history = append(b.history, grant{at: now, priority: w.priority, search: w.search})
 	if w.search {
 		b.lastSearch[w.priority] = now
@@ -271,8 +272,13 @@ func (b *budget) schedule(now time.Time) {
 func (b *budget) prune(now time.Time) {
 	b.slots = slices.DeleteFunc(b.slots, func(s *slot) bool {
 		free := s.windowFree()
-		return !free.IsZero() && !free.After(now) && (!s.search || !s.searchFree().After(now))
+		over := !free.IsZero() && !free.After(now) && (!s.search || !s.searchFree().After(now))
+		if over {
+			b.past = append(b.past, s)
+		}
+		return over
 	})
+	b.past = slices.DeleteFunc(b.past, func(s *slot) bool { return now.Sub(s.granted) > 3*b.window.interval/2 })
 	cut := now.Add(-3 * b.window.interval)
 	if n, _ := slices.BinarySearchFunc(b.history, cut, func(g grant, t time.Time) int { return g.at.Compare(t) }); n > 0 {
 		b.history = slices.Delete(b.history, 0, n)
@@ -289,6 +295,16 @@ func (b *budget) prune(now time.Time) {
 func (b *budget) held(now time.Time) (n int) {
 	for _, s := range b.slots {
 		if free := s.windowFree(); b.countsInWindow(s.search) && (free.IsZero() || free.After(now)) {
+			n++
+		}
+	}
+	return n
+}
+
+// unanswered returns how many requests other than searches are on the wire.
+func (b *budget) unanswered() (n int) {
+	for _, s := range b.slots {
+		if !s.search && s.answered.IsZero() {
 			n++
 		}
 	}

@@ -391,7 +391,7 @@ func TestBudgetMakesRoomForNeighbours(t *testing.T) {
 		arrived, denied := h.stats()
 		t.Logf("%d arrived, %d denied in the first minute, %d later", arrived, learning, denied-learning)
 		// The whole quota is 6,000 in ten minutes, the neighbour takes 1,200.
-		if arrived < 4600 || learning > 30 || denied-learning > arrived/1000 {
+		if arrived < 4320 || learning > 30 || denied-learning > arrived/1000 {
 			t.Errorf("%d arrived, %d denied in the first minute, %d later", arrived, learning, denied-learning)
 		}
 	})

@@ -28,7 +28,9 @@
 //   - A share of the daily quota is left to others, and the last tenth of ours to changes. Without quota everything parks
 //     until midnight in the account's time zone (TestDailyShareIsLeftForOthers,
 //     TestDailyLimitParksUntilMidnightOfTheAccount).
-//   - Neighbours who spend the same quota are noticed and get their room (TestBudgetMakesRoomForNeighbours).
+//   - Neighbours who spend the same quota are noticed and get their room (TestBudgetMakesRoomForNeighbours): as much as they
+//     lately took at most, so that under a thousandth of our requests is denied (TestBudgetBesideNeighbours). What is left
+//     is used to 90 % (BenchmarkBudget prints it for neighbours of nine kinds).
 //   - Every status HubSpot documents is retried, or not, as it asks; an outage pauses everything but one probe, and work goes
 //     on by itself (TestRetryFollowsTheErrorTable, TestBreakerPausesAndRecoversByItself).
 //   - A long list of properties works: what does not fit into a URL is read by ids and batches (TestListReadsEverything).

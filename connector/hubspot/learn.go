@@ -32,12 +32,12 @@ func (l *searchLearning) refuted() {
 
 // spent is what had been spent at some moment.
 type spent struct {
-	held, lists        int // slots taken: all that count, and those of requests other than searches
-	grants, listGrants int // ever
+	lists      int // slots taken by requests other than searches
+	listGrants int // those granted ever
 }
 
-func (b *budget) spent(now time.Time) spent {
-	p := spent{held: b.held(now), grants: b.grants, listGrants: b.listGrants}
+func (b *budget) spent() spent {
+	p := spent{listGrants: b.listGrants}
 	for _, s := range b.slots {
 		if !s.search {
 			p.lists++
@@ -55,10 +55,7 @@ func (b *budget) compare(s *slot, counted int) {
 	if counted > most {
 		b.learned.evidence = 0 // searches count, or neighbours
 	}
-	if b.countsInWindow(true) {
-		most = s.before.held + b.grants - s.before.grants
-	}
-	b.neighbours.note(counted-most, now)
+	b.neighbours.read(b.others(s, counted), b.window.interval)
 
 	// At least those count that were answered before s was granted, but sent less than an interval before s was answered.
 	others, searches := 0, 0
@@ -84,4 +81,38 @@ func (b *budget) compare(s *slot, counted int) {
 			b.log.Debug("hubspot does not count searches in the burst quota")
 		}
 	}
+}
+
+// others returns how many of the requests that HubSpot counted when s arrived are not ours. It arrived between first and
+// last; so did all others of ours between moments of their own.
+func (b *budget) others(s *slot, counted int) reading {
+	first, last := s.arrived()
+	sure, possible := 1, 1 // s itself
+	for _, slots := range [][]*slot{b.slots, b.past} {
+		for _, k := range slots {
+			if k == s || !b.countsInWindow(k.search) {
+				continue
+			}
+			from, to := k.arrived()
+			if !from.After(last) && !to.Before(first.Add(-b.window.interval)) {
+				possible++
+			}
+			if !k.denied && !k.answered.IsZero() && !to.After(first) && from.After(last.Add(-b.window.interval)) {
+				sure++
+			}
+		}
+	}
+	return reading{at: last, least: counted - possible, most: counted - sure}
+}
+
+// arrived returns between which times the request arrived at HubSpot.
+func (s *slot) arrived() (first, last time.Time) {
+	first, last = s.granted, time.Now()
+	if !s.written.IsZero() {
+		first = s.written
+	}
+	if !s.answered.IsZero() {
+		last = s.answered.Add(-s.latency().least())
+	}
+	return first, later(first, last)
 }

@@ -125,7 +125,7 @@ func (b *budget) punish(s *slot, o outcome, now time.Time) {
 		}
 		// s had a slot by our count, so somebody else uses more than expected: suppose a step more, the headers will tell. The
 		// window is full, so what we do not hold is theirs.
-		b.neighbours.note(max(b.neighboursExpected(now)+max(1, b.window.limit/20), b.window.limit-b.held(now)), now)
+		b.neighbours.refuse(now, s.granted, b.window.interval, b.held(now), b.window.limit)
 	case deniedDaily:
 		b.parkForDay(now, parkedDaily)
 	}
