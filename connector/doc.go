@@ -31,7 +31,7 @@
 // sorts by one key. A poll therefore asks for what was modified since a time and walks the answer by record id: nothing
 // that happens meanwhile can move a record past the walk.
 //
-//	           reach (15 min)          settle (2 min)   overlap (10 s)
+//	           reach (15 min)          settle (learned) overlap (10 s)
 //	──────────┬────────────────────────┬───────────────┬─────────┬──▶ now
 //	late pass ├────────────────────────────────────────────────────┤   what the index shows far too late
 //	deep pass                          ├───────────────────────────┤   from where the last one's certainty ended
@@ -42,6 +42,11 @@
 // All passes go through Append, which drops what the log has: overlap costs quota, never duplicates. After a deep pass
 // everything modified up to the settle time before its start is in the log, and the cursor's complete_through, the
 // watermark, says so. It is zero until the first full read is done.
+//
+// The settle time is learned: a change that a pass asked for and did not get was late by at least its age then. It is the
+// longest such lag of the last three to six hours and a little more, 100 s before a thousand changes were seen, never under
+// a minute, and survives a restart (settling). Values that are calculated change without a modification time: nothing finds
+// them but reading all records again, once a day (rereading).
 //
 // # How the end of a record is found
 //
@@ -106,14 +111,33 @@
 //   - broken answers of HubSpot lose nothing (TestFaultsOfHubSpotLoseNothing),
 //     nor do records whose id is unreadable for a moment (TestPagesWithUnreadableIDsAreReadAgain), nor a list that, with
 //     search out of order, claims too early that nothing follows (TestAListAloneEndsWhereTheRecordsEnd)
-//   - the watermark never claims what was not read (TestWatermarkNeverClaimsAGap)
+//   - the watermark never claims what was not read (TestWatermarkNeverClaimsAGap). How late search is is learned
+//     (TestSettleTimeFollowsTheIndex, TestSettlingLearnsOnlyFromWhatAPassAskedForInVain); once it is known the watermark is
+//     right (TestWatermarkIsRightOnceTheLagIsKnown). If search falls behind without a sign, the watermark is wrong until the
+//     first late change turns up; then it waits longer and reads again at once, and the cursor counts what came late
+//     (TestSettleTimeGrowsAtOnceWhenTheIndexFallsBehind, TestWatermarkReadsAgainWhenTheSettleTimeGrows)
+//   - a wrong Date header moves no watermark (TestAWrongDateHeaderLosesNothing), and one of the future in the log is put
+//     right (TestWatermarkOfTheFutureIsPutRight)
+//   - a poll takes no answer for all there is that hides results or garbles ids (TestResultsThatAreCountedButMissingEndNoPass,
+//     TestARecordWithoutReadableIDIsReadAgain), and shows life (TestALongPassOfUnchangedRecordsShowsLife); a long load reaches
+//     back for what search shows late (TestALongLoadReachesBackForWhatSearchShowsLate)
+//   - values that change without a modification time are in the log within a day, or as 3 % of the quota allow
+//     (TestCalculatedValuesReachTheLogWithinATurn, TestATurnGoesOnWhileTheSourceRuns, TestATurnEndsOnlyWhereTheRecordsEnd,
+//     TestTurnsStayWithinTheirShareOfTheQuota)
+//   - every change of a property definition is a message (TestEveryChangeOfADefinitionIsAMessage), at once where something
+//     names an unknown one (TestAnUnknownPropertyIsReadAtOnce), and only from who leads
+//     (TestWhoDoesNotLeadPublishesNoDefinitions)
+//   - owners that paging hides are found (TestOwnersThatPagingHidesAreFound), and those that come and go without a sign
+//     (TestAnOwnerComesAndGoesWithoutASign)
+//   - status knows how many records there are, after a restart, too (TestRecordsAreCounted)
 //   - index lag, bulk changes in one millisecond and changes while paging lose nothing
 //     (TestIndexLagLosesNothingBeforeTheWatermark, TestTwelveThousandChangesInOneMillisecondAreAllFound,
 //     TestChangesWhilePagingLoseNothing), nor does an index later than the settle time, in the end
 //     (TestChangesThatTheIndexShowsFarTooLateArriveAllTheSame)
 //   - a cycle without changes costs one request per object type, one with a hundred at most two, an idle portal under a
 //     fifth of the smallest daily quota (TestAQuietCycleCostsOneRequest, TestIdlePortalStaysWithinAFifthOfTheQuota)
-//   - values of a new property reach the log though no record changed (TestNewPropertyIsReadForAllRecords)
+//   - values of a new property reach the log though no record changed (TestNewPropertyIsReadForAllRecords), after a crash
+//     in between, too (TestANewPropertysValuesAreFetchedAfterACrash)
 //   - an object type that the token may not read does not stop the others (TestForbiddenObjectDoesNotStopTheOthers), custom
 //     ones that cannot be looked up included (TestCustomObjectsThatTheTokenMayNotReadDoNotStopTheOthers)
 //   - every object type of a portal can be read at once (TestAllObjectsAreReadAtOnce), by any of its names

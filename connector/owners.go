@@ -3,6 +3,7 @@ package connector
 import (
 	"context"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/hubtail/hubtail/connector/hubspot"
@@ -28,6 +29,7 @@ var ownerProperties = []schemas.Property{
 type roster struct {
 	worker
 	client *hubspot.Client
+	known  []string // ids of the owners that the last read showed, the active and the deactivated ones
 }
 
 func newRoster(s *Source, log *objectLog) *roster {
@@ -101,8 +103,31 @@ func (r *roster) read(ctx context.Context) (schemas.Counts, error) {
 	})
 }
 
-// all reads the active and the deactivated owners.
+// rosterTries bounds how often the owners are read until two reads agree.
+const rosterTries = 5
+
+// all reads the active and the deactivated owners. HubSpot says nowhere how many there are: pages that lack some are noticed
+// by reading again whenever the ids are others than the last time, until two reads agree.
 func (r *roster) all(ctx context.Context) ([]hubspot.Record, error) {
+	for range rosterTries {
+		owners, err := r.both(ctx)
+		if err != nil {
+			return nil, err
+		}
+		ids := make([]string, len(owners))
+		for i := range owners {
+			ids[i] = owners[i].ID
+		}
+		if slices.Sort(ids); slices.Equal(ids, r.known) {
+			return owners, nil
+		}
+		r.known = ids
+	}
+	return nil, fmt.Errorf("read owners: %d reads and no two of them agree who there is", rosterTries)
+}
+
+// both reads the active and the deactivated owners once.
+func (r *roster) both(ctx context.Context) ([]hubspot.Record, error) {
 	active, err := r.client.Owners(ctx, false)
 	if err != nil {
 		return nil, fmt.Errorf("read owners: %w", err)

@@ -109,6 +109,7 @@ func (w *worker) recovered(ctx context.Context, from time.Time, counts schemas.C
 func (w *worker) endRun(ctx context.Context, kind string, from time.Time, counts schemas.Counts, err error) {
 	now := w.log.now()
 	run := w.source.runOf(w.log.object.Name, newRunID(w.log.object.Name, now), kind, from, now, counts, err)
+	run.CompleteThrough = w.log.Cursor().CompleteThrough
 	ctx, cancel := context.WithTimeout(ctx, publishTimeout)
 	defer cancel()
 	if _, err := w.log.Append(ctx, page{Origin: schemas.OriginPoll, Controls: []schemas.Control{run}}, nil); err != nil {

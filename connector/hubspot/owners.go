@@ -28,9 +28,11 @@ type ownerBody struct {
 }
 
 // Owners returns the portal's owners, ascending by id: the active ones, or the deactivated ones. Their properties are email,
-// first_name, last_name, type, user_id, user_id_including_inactive and teams (JSON text).
+// first_name, last_name, type, user_id, user_id_including_inactive and teams (JSON text). Paging that goes round in circles
+// is an error, and a full page that names no next one is read again before it counts as the last.
 func (c *Client) Owners(ctx context.Context, archived bool) ([]Record, error) {
 	var owners []Record
+	seen, ends := map[string]bool{"": true}, 0
 	for after := ""; ; {
 		path := pathOwners + "?limit=100&archived=" + strconv.FormatBool(archived)
 		if after != "" {
@@ -42,7 +44,7 @@ func (c *Client) Owners(ctx context.Context, archived bool) ([]Record, error) {
 			if page, next, err = readOwners(body); err != nil {
 				return err
 			}
-			if next != "" && next == after {
+			if next != "" && seen[next] {
 				return fmt.Errorf("cursor of the next page is %q again", next)
 			}
 			return nil
@@ -50,12 +52,17 @@ func (c *Client) Owners(ctx context.Context, archived bool) ([]Record, error) {
 		if err != nil {
 			return nil, err
 		}
+		if next == "" && len(page) >= maxPage && ends < 2 {
+			ends++
+			continue
+		}
 		owners = append(owners, page...)
 		if next == "" {
 			slices.SortFunc(owners, func(x, y Record) int { return compareIDs(x.ID, y.ID) })
-			return owners, nil
+			return slices.CompactFunc(owners, func(x, y Record) bool { return x.ID == y.ID }), nil
 		}
-		after = next
+		after, ends = next, 0
+		seen[next] = true
 	}
 }
 
