@@ -212,7 +212,7 @@ func TestFailedTypeDoesNotStopTheOthersAndGoesOnLater(t *testing.T) {
 	forbid := func(endpoint string, n int) {
 		b.sim.Inject(simulator.Fault{Kind: simulator.FaultStatus, Status: 403, Endpoint: endpoint, Object: "deals", Count: n})
 	}
-	forbid("list", 1)
+	forbid("list", 2) // the recycle bin is read first
 	err := b.source.Backfill(t.Context())
 	if !errors.Is(err, hubspot.ErrForbidden) || !strings.Contains(err.Error(), "deals") {
 		t.Fatalf("got %v", err)
