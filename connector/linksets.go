@@ -6,6 +6,8 @@ import (
 	"maps"
 	"slices"
 
+	"golang.org/x/sync/errgroup"
+
 	"github.com/hubtail/hubtail/connector/hubspot"
 	"github.com/hubtail/hubtail/schemas"
 )
@@ -32,50 +34,90 @@ func (r *linkReader) readSets(ctx context.Context, client *hubspot.Client, t *li
 		}
 	}
 	for _, p := range pairs {
-		if len(gone) > 0 { // HubSpot shows no links of what it does not show itself
-			empty := make(map[string][]schemas.Link, len(gone))
-			for _, id := range gone {
-				empty[id] = nil
-			}
-			if err := r.appendSets(ctx, client, t, p, empty, back); err != nil {
-				return err
-			}
+		if len(gone) == 0 { // HubSpot shows no links of what it does not show itself
+			break
 		}
-		for rest := live; len(rest) > 0 && p.refused == ""; {
-			n := min(len(rest), p.inputs)
-			sets, err := r.associations(ctx, client, t, p, rest[:n])
-			if err != nil {
-				return err
-			}
-			if err := r.appendSets(ctx, client, t, p, sets, back); err != nil {
-				return err
-			}
-			rest = rest[n:]
+		empty := make(map[string][]schemas.Link, len(gone))
+		for _, id := range gone {
+			empty[id] = nil
+		}
+		if err := r.appendSets(ctx, client, t, p, empty, back); err != nil {
+			return err
 		}
 	}
-	return nil
+	reads := make([]*setsRead, len(pairs))
+	for i, p := range pairs {
+		reads[i] = &setsRead{pair: p, rest: live}
+	}
+	for {
+		var round errgroup.Group
+		asked := false
+		for _, s := range reads {
+			if s.sets = nil; len(s.rest) == 0 || s.pair.refused != "" {
+				continue
+			}
+			asked = true
+			round.Go(func() error {
+				s.next(ctx, client, t)
+				return nil
+			})
+		}
+		if !asked {
+			return nil
+		}
+		_ = round.Wait() // each read holds its own error
+		for _, s := range reads {
+			if err := r.take(t, s); err != nil {
+				return err
+			}
+			if err := r.appendSets(ctx, client, t, s.pair, s.sets, back); err != nil {
+				return err
+			}
+		}
+	}
 }
 
-// associations asks HubSpot for the links of records. If it refuses to tell, the pair is closed and nothing comes.
-func (r *linkReader) associations(ctx context.Context, client *hubspot.Client, t *linkType, p *linkPair, ids []string) (map[string][]schemas.Link, error) {
-	sets, err := client.Associations(ctx, t.object, p.to.object, ids)
-	if errors.Is(err, hubspot.ErrForbidden) || errors.Is(err, hubspot.ErrInvalid) || errors.Is(err, hubspot.ErrNotFound) {
-		r.refuse(t, p, err)
-		return nil, nil
+// setsRead is the reading of one pair's links of some records: the pairs of a type are read side by side.
+type setsRead struct {
+	pair *linkPair
+	rest []string // ids not asked for yet
+
+	sets map[string][]schemas.Link // of the last request
+	err  error
+}
+
+// next asks HubSpot for the links of the next records, as many as one request may bring.
+func (s *setsRead) next(ctx context.Context, client *hubspot.Client, t *linkType) {
+	n := min(len(s.rest), s.pair.inputs)
+	s.sets, s.err = client.Associations(ctx, t.object, s.pair.to.object, s.rest[:n])
+	s.rest = s.rest[n:]
+}
+
+// take takes an answer into account: what it cost, how large the next one may be, or that HubSpot refuses, which closes the
+// pair and is no error.
+func (r *linkReader) take(t *linkType, s *setsRead) error {
+	if err := s.err; err != nil {
+		s.err = nil
+		if errors.Is(err, hubspot.ErrForbidden) || errors.Is(err, hubspot.ErrInvalid) || errors.Is(err, hubspot.ErrNotFound) {
+			r.refuse(t, s.pair, err)
+			return nil
+		}
+		return err
 	}
-	if err != nil {
-		return nil, err
+	if s.sets == nil {
+		return nil
 	}
 	total, longest := 0, 0
-	for _, set := range sets {
+	for _, set := range s.sets {
 		total, longest = total+len(set), max(longest, len(set))
 	}
+	p := s.pair
 	p.inputs = min(maxInputs, 4*p.inputs)
 	if total > 0 {
-		p.inputs = max(1, min(p.inputs, linksPerRequest*len(ids)/total))
+		p.inputs = max(1, min(p.inputs, linksPerRequest*len(s.sets)/total))
 	}
 	r.cost += 1 + int64(max(longest-1, 0)/linksPage)
-	return sets, nil
+	return nil
 }
 
 // linksPage is how many links of one record an answer holds. HubSpot rule.
@@ -98,14 +140,13 @@ func (r *linkReader) appendSets(ctx context.Context, client *hubspot.Client, t *
 
 // readBack reads the links of records at the other end of links that changed.
 func (r *linkReader) readBack(ctx context.Context, client *hubspot.Client, from, to *linkType, ids []string) error {
-	p := from.pairTo(to)
-	for len(ids) > 0 && p.refused == "" {
-		n := min(len(ids), p.inputs)
-		sets, err := r.associations(ctx, client, from, p, ids[:n])
-		if err != nil {
+	s := &setsRead{pair: from.pairTo(to), rest: ids}
+	for len(s.rest) > 0 && s.pair.refused == "" {
+		s.next(ctx, client, from)
+		if err := r.take(from, s); err != nil {
 			return err
 		}
-		changed, _, err := from.changedSets(ctx, to.object.Name, sets)
+		changed, _, err := from.changedSets(ctx, to.object.Name, s.sets)
 		if err != nil {
 			return err
 		}
@@ -114,7 +155,6 @@ func (r *linkReader) readBack(ctx context.Context, client *hubspot.Client, from,
 				return err
 			}
 		}
-		ids = ids[n:]
 	}
 	return nil
 }
