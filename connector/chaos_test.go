@@ -3,7 +3,6 @@ package connector
 import (
 	"context"
 	"fmt"
-	"maps"
 	"os"
 	"strconv"
 	"sync"
@@ -13,33 +12,27 @@ import (
 	"github.com/hubtail/hubtail/internal/jetlog"
 )
 
-var (
-	// chaosPolled are the kinds of change that search shows, so that the watermark speaks of them.
-	chaosPolled = map[chaosKind]bool{chaosUpdate: true, chaosBulk: true, chaosCreate: true, chaosImport: true}
-	// chaosAll are all of them; the others reach the log with the next turn of their lane.
-	chaosAll = withKinds(chaosPolled, chaosArchive, chaosRestore, chaosMerge)
-)
-
-func withKinds(kinds map[chaosKind]bool, more ...chaosKind) map[chaosKind]bool {
-	kinds = maps.Clone(kinds)
-	for _, k := range more {
-		kinds[k] = true
-	}
-	return kinds
-}
-
 func TestChaosLosesNothing(t *testing.T) {
 	t.Parallel()
 	size := chaosSize{changes: 4000, seed: chaosSeed(t, time.Now().UnixNano()%1_000_000), clock: 0.02}
-	r := runChaos(t, size, chaosAll)
+	r := runChaos(t, size)
+	t.Log(r)
+	r.require(t)
+}
+
+func TestChaosWithWebhooksLosesNothing(t *testing.T) {
+	t.Parallel()
+	size := chaosSize{changes: 4000, seed: chaosSeed(t, time.Now().UnixNano()%1_000_000), clock: 0.02, webhooks: true}
+	r := runChaos(t, size)
+	t.Log(r)
 	r.require(t)
 }
 
 func TestChaosSeesWhatOtherRulesLose(t *testing.T) {
 	t.Parallel()
 	size := chaosSize{changes: 10_000, seed: chaosSeed(t, 1), clock: 0.02}
-	verdicts := runControls(t, size, chaosPolled)
-	t.Log(controlTable(verdicts, chaosPolled))
+	verdicts := runControls(t, size)
+	t.Log(controlTable(verdicts, size.kinds()))
 	for _, name := range []string{"newer than the newest seen (GT)", "newest seen + 1 ms, page by page", "one page a tick", "window up to now, bookmark = now"} {
 		if verdicts[name].failures() == 0 {
 			t.Errorf("%s loses nothing: who looks on is blind", name)
@@ -48,10 +41,11 @@ func TestChaosSeesWhatOtherRulesLose(t *testing.T) {
 }
 
 // BenchmarkChaos changes a portal in every way, under storms, with the source killed now and then, and holds the log
-// against the portal afterwards. It prints what is lost, wrong or twice, and how long changes took.
+// against the portal afterwards: by polling alone, beside the cursor rules of other connectors, and with webhooks. It
+// prints what is lost, wrong or twice, and how long changes took.
 //
 //	make chaos
-//	HUBTAIL_CHAOS_CHANGES=1000000 HUBTAIL_CHAOS_SEED=7 HUBTAIL_BENCH_CLOCK=0.1 make chaos
+//	HUBTAIL_CHAOS_CHANGES=1000000 HUBTAIL_CHAOS_SEED=7 HUBTAIL_BENCH_CLOCK=0.2 make chaos
 func BenchmarkChaos(b *testing.B) {
 	size := chaosSize{changes: 100_000, seed: chaosSeed(b, 1), clock: 0.1, flicker: 0.02}
 	if n, err := strconv.Atoi(os.Getenv("HUBTAIL_CHAOS_CHANGES")); err == nil {
@@ -60,16 +54,27 @@ func BenchmarkChaos(b *testing.B) {
 	if f, err := strconv.ParseFloat(os.Getenv("HUBTAIL_BENCH_CLOCK"), 64); err == nil {
 		size.clock = f
 	}
-	for range b.N {
-		var others map[string]*chaosVerdict
-		var beside sync.WaitGroup
-		beside.Go(func() { others = runControls(b, size, chaosAll) })
-		r := runChaos(b, size, chaosAll)
-		beside.Wait()
-		b.Logf("%s%s", r, controlTable(others, chaosAll))
-		r.require(b)
-	}
-	b.ReportMetric(0, "ns/op")
+	b.Run("polling", func(b *testing.B) {
+		for range b.N {
+			var others map[string]*chaosVerdict
+			var beside sync.WaitGroup
+			beside.Go(func() { others = runControls(b, size) })
+			r := runChaos(b, size)
+			beside.Wait()
+			b.Logf("%s%s", r, controlTable(others, size.kinds()))
+			r.require(b)
+		}
+		b.ReportMetric(0, "ns/op")
+	})
+	b.Run("webhooks", func(b *testing.B) {
+		size.webhooks = true
+		for range b.N {
+			r := runChaos(b, size)
+			b.Log(r)
+			r.require(b)
+		}
+		b.ReportMetric(0, "ns/op")
+	})
 }
 
 // chaosSeed returns the seed that was asked for, or another one.
@@ -84,7 +89,6 @@ func chaosSeed(tb testing.TB, otherwise int64) int64 {
 // chaosResult is what a run came to.
 type chaosResult struct {
 	size              chaosSize
-	kinds             map[chaosKind]bool
 	verdict           *chaosVerdict
 	log               *chaosLog
 	requests, limited int
@@ -97,7 +101,7 @@ type chaosResult struct {
 
 // runChaos plays a whole scenario: a full read, the changes under storms and crashes, and the time it takes the watermark
 // to pass them.
-func runChaos(tb testing.TB, size chaosSize, kinds map[chaosKind]bool) *chaosResult {
+func runChaos(tb testing.TB, size chaosSize) *chaosResult {
 	ctx, cancel := context.WithCancel(tb.Context())
 	defer cancel()
 	ledger := newChaosLedger()
@@ -109,16 +113,19 @@ func runChaos(tb testing.TB, size chaosSize, kinds map[chaosKind]bool) *chaosRes
 	defer stopLog()
 	source := &chaosSource{tb: tb, size: size, log: logs, url: url}
 	source.shortenLease(ctx)
+	if size.webhooks {
+		source.receive(sim)
+	}
 	source.start(ctx)
 	defer source.stop()
-	r := &chaosResult{size: size, kinds: kinds, log: log}
+	r := &chaosResult{size: size, log: log}
 
 	began := time.Now()
 	patience := 5*time.Minute + 10*size.at(size.lasts())
 	eventually(tb, "the full read is done", patience, func() bool { return log.passed(0) })
 	r.load, began = time.Since(began), time.Now()
 
-	steps := portal.steps(kinds)
+	steps := portal.steps()
 	for _, more := range [][]chaosStep{portal.neighbours(), portal.storms(), portal.expiries(), source.crashes(ctx, portal)} {
 		steps = mergeSteps(steps, more)
 	}
@@ -165,13 +172,14 @@ func (r *chaosResult) require(tb testing.TB) {
 	if n := len(r.log.broken); n > 0 {
 		tb.Errorf("%d changes that a watermark claimed were not in the log: %q", n, r.log.broken[:min(n, 5)])
 	}
-	if _, test := tb.(*testing.T); test && tb.Failed() {
-		tb.Logf("%s\nagain: HUBTAIL_CHAOS_SEED=%d", r, r.size.seed)
-	}
 }
 
 func (r *chaosResult) String() string {
-	s := fmt.Sprintf("%d changes over %s, seed %d, 1:%g of HubSpot's pace (load %s, changes %s, until the watermark %s, until nothing differed %s)", r.size.changes, r.size.lasts(),
+	how := "by polling"
+	if r.size.webhooks {
+		how = "with webhooks"
+	}
+	s := fmt.Sprintf("%s: %d changes over %s, seed %d, 1:%g of HubSpot's pace (load %s, changes %s, until the watermark %s, until nothing differed %s)", how, r.size.changes, r.size.lasts(),
 		r.size.seed, 1/r.size.clock, r.load.Round(time.Millisecond), r.play.Round(time.Millisecond), r.settled.Round(time.Millisecond), r.rest.Round(time.Millisecond))
 	s += r.verdict.table(r.size.clock)
 	s += fmt.Sprintf("%d events, %d out of order, %d false claims of the watermark; it was %s s behind (p50 p95 max)\n",

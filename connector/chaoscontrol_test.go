@@ -204,7 +204,7 @@ func (c *chaosControl) begin(ctx context.Context) (cursors []*chaosCursor, err e
 
 // runControls plays a scenario, without storms, before all controls at once: each has an app and a search quota of its own, as
 // if it were alone. It returns what each has not, by kind of the record's last change.
-func runControls(tb testing.TB, size chaosSize, kinds map[chaosKind]bool) map[string]*chaosVerdict {
+func runControls(tb testing.TB, size chaosSize) map[string]*chaosVerdict {
 	controls, ledger := chaosControls(), newChaosLedger()
 	o := size.portal(ledger)
 	o.SearchLimit = 5 * len(controls)
@@ -228,7 +228,7 @@ func runControls(tb testing.TB, size chaosSize, kinds map[chaosKind]bool) map[st
 			}
 		})
 	}
-	portal.play(tb.Context(), portal.steps(kinds))
+	portal.play(tb.Context(), portal.steps())
 	waitFor(size.at(10*time.Minute), func() bool { _, indexed := ledger.end(); return sim.Now().UnixMilli() > indexed })
 	close(stop)
 	running.Wait()

@@ -95,7 +95,7 @@ func (v *chaosVerdict) judgeLinks(has, truth chaosLinks) {
 func (r *chaosResult) rested(ctx context.Context, sim *simulator.Simulator, patience func() bool) error {
 	for {
 		v := r.log.judge(sim)
-		if r.kinds[chaosLink] {
+		if r.size.kinds()[chaosLink] {
 			links, err := r.log.linksOf(ctx)
 			if err != nil {
 				return fmt.Errorf("read links: %w", err)

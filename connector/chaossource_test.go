@@ -3,7 +3,10 @@ package connector
 import (
 	"context"
 	"errors"
+	"net/http"
+	"net/http/httptest"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -21,6 +24,9 @@ type chaosSource struct {
 	log  *logBundle
 	url  string
 
+	hooked   string                   // where webhooks are received
+	receiver atomic.Pointer[Receiver] // of the present source, nil while there is none
+
 	mu    sync.Mutex // guards all below
 	kill  func()     // ends the present source
 	kills int
@@ -33,11 +39,15 @@ func (s chaosSize) config() Config {
 	if s.clock < 1 {
 		d.Settle = 2 * time.Minute
 	}
+	reread := time.Duration(-1) // or it would find what polls missed
+	if s.webhooks {
+		reread = s.at(10 * time.Minute)
+	}
 	return Config{
 		Objects:      append([]string{"owners"}, chaosObjects...),
 		PollInterval: s.at(d.PollInterval), Overlap: s.at(d.Overlap), Settle: s.at(d.Settle), Reach: s.at(d.Reach),
 		DefinitionsInterval: s.at(d.DefinitionsInterval), RunInterval: s.at(d.RunInterval),
-		LinksLinger: s.at(time.Second), SweepTurn: s.at(15 * time.Minute), ArchivedInterval: s.at(d.ArchivedInterval), VerifyInterval: -1,
+		LinksLinger: s.at(time.Second), SweepTurn: s.at(15 * time.Minute), ArchivedInterval: s.at(d.ArchivedInterval), RereadTurn: reread, VerifyInterval: -1,
 	}
 }
 
@@ -66,6 +76,11 @@ func (c *chaosSource) start(ctx context.Context) {
 		cfg.Client, cfg.JetStream = client, jetStream(c.tb, nc)
 		for ctx.Err() == nil {
 			source, err := New(ctx, cfg)
+			if err == nil && c.size.webhooks {
+				var receiver *Receiver
+				receiver, err = source.NewReceiver(ReceiverConfig{URL: c.hooked, Secret: "simulator-secret"})
+				c.receiver.Store(receiver)
+			}
 			if err == nil {
 				err = source.Run(ctx)
 			}
@@ -80,6 +95,7 @@ func (c *chaosSource) start(ctx context.Context) {
 		}
 	})
 	c.kill = func() {
+		c.receiver.Store(nil)
 		nc.Close() // first: whatever it would still say, it cannot
 		cancel()
 		running.Wait()
@@ -109,6 +125,22 @@ func (c *chaosSource) crashes(ctx context.Context, p *chaosPortal) (steps []chao
 		}})
 	}
 	return steps
+}
+
+// receive lets the portal's webhooks come to whichever source runs; while there is none they are refused, and come again.
+func (c *chaosSource) receive(sim *simulator.Simulator) {
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if receiver := c.receiver.Load(); receiver != nil {
+			receiver.ServeHTTP(w, r)
+			return
+		}
+		w.WriteHeader(http.StatusServiceUnavailable)
+	}))
+	c.tb.Cleanup(server.Close)
+	c.hooked = server.URL + "/hubspot"
+	sim.SetWebhooks(simulator.Webhooks{
+		URL: c.hooked, Delay: c.size.at(200 * time.Millisecond), Jitter: c.size.at(30 * time.Second), RetryDelay: c.size.at(time.Minute), Duplicates: 0.1,
+	})
 }
 
 // startChaosPortal starts the simulated portal of a size.

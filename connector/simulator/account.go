@@ -44,7 +44,7 @@ func (s *Simulator) Update(object, id string, properties map[string]string) erro
 }
 
 // UpdateMany sets the same properties of many records, all stamped with one millisecond as imports do: at, or now if that
-// is zero. It returns the stamp.
+// is zero (and a later one for those that changed in this very millisecond). It returns the stamp.
 func (s *Simulator) UpdateMany(object string, ids []string, properties map[string]string, at time.Time) (time.Time, error) {
 	s.portal.mu.Lock()
 	defer s.portal.mu.Unlock()
@@ -56,6 +56,10 @@ func (s *Simulator) UpdateMany(object string, ids []string, properties map[strin
 		t, r, err := s.portal.findLive(object, id)
 		if err != nil {
 			return time.Time{}, err
+		}
+		if at.IsZero() { // a record's time always moves on, as with Update
+			s.portal.update(t, r, properties, max(stamp, r.modified+1))
+			continue
 		}
 		s.portal.update(t, r, properties, stamp)
 	}

@@ -46,3 +46,21 @@ func TestObserveIsToldOfEveryChange(t *testing.T) {
 		}
 	}
 }
+
+func TestAModificationTimeAlwaysMovesOn(t *testing.T) {
+	t.Parallel()
+	clock := &manual{at("2026-11-01T12:00:00Z")}
+	var last time.Time
+	p := open(t, simulator.Options{Contacts: 10, Now: clock.Now, Observe: func(c simulator.Change) {
+		if !c.UpdatedAt.After(last) {
+			t.Errorf("a change is of %s, the one before it of %s", c.UpdatedAt, last)
+		}
+		last = c.UpdatedAt
+	}})
+	ids := p.IDs("contacts", 3, 1, 1)
+	for range 3 {
+		ok(t, p.Update("contacts", ids[0], map[string]string{"city": "Oslo"}))
+		_, err := p.UpdateMany("contacts", ids, map[string]string{"city": "Bergen"}, time.Time{})
+		ok(t, err)
+	}
+}
