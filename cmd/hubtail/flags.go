@@ -41,6 +41,8 @@ type options struct {
 	sweepTurn    time.Duration
 	pollInterval time.Duration
 	settleTime   time.Duration
+	rereadTurn   time.Duration
+	definitions  time.Duration // between two reads of them
 	verifyEvery  time.Duration
 
 	webhookAddr string // "" means no receiver
@@ -86,6 +88,10 @@ var (
 	}
 	pollFlag    = &cli.DurationFlag{Name: "poll-interval", Usage: "time between polls of a quiet object type; busy ones are polled more often", Value: 12 * time.Second, EnvVars: env("HUBTAIL_POLL_INTERVAL")}
 	settleFlag  = &cli.DurationFlag{Name: "settle-time", Usage: "how long HubSpot's search index may lag; the watermark trails by it; learned unless given", EnvVars: env("HUBTAIL_SETTLE_TIME")}
+	rereadFlags = []cli.Flag{
+		&cli.DurationFlag{Name: "reread-turn", Usage: "time within which all records are read again, for calculated values, which change without a sign; 0 for never", Value: 24 * time.Hour, EnvVars: env("HUBTAIL_REREAD_TURN")},
+		&cli.DurationFlag{Name: "definitions-interval", Usage: "time between two reads of properties, pipelines and owners; a fifth of it while records of the type change", Value: 5 * time.Minute, EnvVars: env("HUBTAIL_DEFINITIONS_INTERVAL")},
+	}
 	verifyFlag  = &cli.DurationFlag{Name: "verify-interval", Usage: "time between two comparisons of an object type in HubSpot with the log, which are repaired; 0 for none", Value: connector.DefaultVerifyInterval, EnvVars: env("HUBTAIL_VERIFY_INTERVAL")}
 	dataDirFlag = &cli.StringFlag{Name: "data-dir", Usage: "directory of the embedded parts", Value: "hubtail-data", EnvVars: env("HUBTAIL_DATA_DIR")}
 	logFlags    = []cli.Flag{
@@ -133,6 +139,8 @@ func readOptions(c *cli.Context) (options, error) {
 		sweepTurn:           c.Duration("sweep-turn"),
 		pollInterval:        c.Duration("poll-interval"),
 		settleTime:          c.Duration("settle-time"),
+		rereadTurn:          c.Duration("reread-turn"),
+		definitions:         c.Duration("definitions-interval"),
 		verifyEvery:         c.Duration("verify-interval"),
 		webhookAddr:         c.String("webhook-addr"),
 		webhookURL:          c.String("webhook-url"),

@@ -112,6 +112,14 @@ func (p *parts) newClient() (*hubspot.Client, error) {
 	return hubspot.New(cfg)
 }
 
+// turn returns --reread-turn in the way that a source has it: never is negative.
+func (p *parts) turn() time.Duration {
+	if p.rereadTurn == 0 {
+		return -1
+	}
+	return p.rereadTurn
+}
+
 // verifyInterval returns --verify-interval in the way that a source has it: none is negative.
 func (p *parts) verifyInterval() time.Duration {
 	if p.verifyEvery <= 0 {
@@ -136,9 +144,11 @@ func (p *parts) newSource(ctx context.Context, js jetstream.JetStream) (*connect
 		SweepTurn:    p.sweepTurn,
 		PollInterval: p.pollInterval,
 		Settle:       p.settleTime,
+		RereadTurn:   p.turn(),
 		Logger:       p.log,
 
-		VerifyInterval: p.verifyInterval(),
+		VerifyInterval:      p.verifyInterval(),
+		DefinitionsInterval: p.definitions,
 	})
 	if errors.Is(err, connector.ErrUnknownObject) || errors.Is(err, connector.ErrUnknownPair) {
 		err = usageError{err}

@@ -13,7 +13,7 @@ func sourceCommand() *cli.Command {
 		Description: "Without history it starts with a full read (changes keep flowing meanwhile), then polls.\n" +
 			"Killed at any moment, it goes on where the log says it was.\n\n" +
 			"Example:\n  HUBSPOT_ACCESS_TOKEN=... hubtail source --nats-url nats://localhost:4222 --objects contacts,deals",
-		Flags:  flags(hubspotFlags, natsFlags, replicasFlag, objectFlags, linkFlags, pollFlag, settleFlag, verifyFlag, adminFlag, webhookFlags),
+		Flags:  flags(hubspotFlags, natsFlags, replicasFlag, objectFlags, linkFlags, pollFlag, settleFlag, rereadFlags, verifyFlag, adminFlag, webhookFlags),
 		Before: noArguments,
 		Action: longRunning(runSource),
 	}

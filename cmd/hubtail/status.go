@@ -53,6 +53,11 @@ type objectStatus struct {
 	// CompleteThrough is the log's watermark, TablesThrough how far of that the tables are.
 	CompleteThrough time.Time `json:"complete_through,omitzero"`
 	TablesThrough   time.Time `json:"tables_through,omitzero"`
+	// Settle is what was learned of how late HubSpot's search is; CompleteThrough trails by it.
+	Settle *schemas.Settle `json:"settle,omitempty"`
+	// Records is how many live records the log has, 0 if unknown; Reread the last walk over them for calculated values.
+	Records int64           `json:"records,omitempty"`
+	Reread  *schemas.Reread `json:"reread,omitempty"`
 	// BackfillDone and BackfillTotal count the records of a full read under way.
 	BackfillDone  int64 `json:"backfill_done,omitempty"`
 	BackfillTotal int64 `json:"backfill_total,omitempty"`
@@ -143,6 +148,7 @@ func (p *parts) readLog(ctx context.Context, s *status) error {
 			newest, s.Quota = l.Cursor.At, l.Cursor.Quota
 		}
 		o := objectStatus{Portal: l.Portal, Object: l.Object, CompleteThrough: l.Cursor.CompleteThrough, Webhooks: l.Cursor.Webhooks, Links: l.Cursor.Links, Verified: l.Cursor.Verified, at: l.Cursor.At}
+		o.Settle, o.Records, o.Reread = l.Cursor.Settle, l.Cursor.Records, l.Cursor.Reread
 		if b := l.Cursor.Backfill; b != nil {
 			o.BackfillDone, o.BackfillTotal = b.Counts.Fetched, b.Total
 		}

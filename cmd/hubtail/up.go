@@ -15,7 +15,7 @@ func upCommand() *cli.Command {
 		Description: "For small installations: one process, one Postgres, nothing else to run. With --nats-listen, `hubtail status`, the\n" +
 			"nats CLI and other subscribers reach the log of the embedded server, too.\n\n" +
 			"Example:\n  HUBSPOT_ACCESS_TOKEN=... DATABASE_URL=... hubtail up --data-dir /var/lib/hubtail",
-		Flags: flags(hubspotFlags, natsFlags, replicasFlag, postgresFlags, consumerFlag, objectFlags, linkFlags, pollFlag, settleFlag, verifyFlag, dataDirFlag, adminFlag, webhookFlags,
+		Flags: flags(hubspotFlags, natsFlags, replicasFlag, postgresFlags, consumerFlag, objectFlags, linkFlags, pollFlag, settleFlag, rereadFlags, verifyFlag, dataDirFlag, adminFlag, webhookFlags,
 			&cli.StringFlag{Name: "nats-listen", Usage: "`ADDRESS` for other clients of the embedded NATS server, for example 127.0.0.1:4222", EnvVars: env("HUBTAIL_NATS_LISTEN")},
 			natsAccessFlags("nats-")),
 		Before: noArguments,
