@@ -44,6 +44,9 @@ func demoCommand() *cli.Command {
 // demoToken is what the simulated HubSpot accepts.
 const demoToken = "pat-demo"
 
+// demoSecret is what it signs its webhooks with.
+const demoSecret = "demo-secret"
+
 // demo is one run: its parts and where it writes.
 type demo struct {
 	*parts
@@ -98,7 +101,7 @@ func newDemo(c *cli.Context) (*demo, error) {
 	}
 	size := portalSize(c)
 	size.BurstLimit = c.Int("quota")
-	size.Token = demoToken
+	size.Token, size.ClientSecret = demoToken, demoSecret
 	size.IndexLag = simulator.Lag{Min: 500 * time.Millisecond, Max: 5 * time.Second, Tail: -1}
 	d.simulator = simulator.New(size)
 	return d, nil
@@ -147,11 +150,17 @@ func (d *demo) runParts(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	hooks, err := d.newWebhooks(source)
+	if err != nil {
+		return err
+	}
+	// How long HubSpot takes to tell is not published; this is what hubtail adds to.
+	d.simulator.SetWebhooks(simulator.Webhooks{URL: d.webhookURL, Delay: 100 * time.Millisecond, Jitter: 300 * time.Millisecond})
 	d.loading = time.Now()
 	v := &viewer{demo: d, source: source, client: client, sink: s, js: js, pool: pool}
 	running, stop := context.WithCancel(ctx)
 	group, running := errgroup.WithContext(running)
-	group.Go(func() error { return source.Run(running) })
+	group.Go(func() error { return hooks.runWith(running, source) })
 	group.Go(func() error { return s.Run(running) })
 	group.Go(func() error {
 		defer stop() // the demo is over: source and sink stop, too
@@ -187,6 +196,7 @@ func (d *demo) startParts(ctx context.Context) error {
 	}
 	d.onClose("simulated HubSpot", d.simulator.Close)
 	d.hubspotToken = demoToken
+	d.webhookAddr, d.hubspotClientSecret = "127.0.0.1:0", demoSecret
 
 	server, err := localnats.Start(localnats.Options{StoreDir: filepath.Join(dir, "nats"), Listen: "127.0.0.1:0", Logger: d.log})
 	if err != nil {
