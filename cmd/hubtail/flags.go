@@ -22,6 +22,7 @@ type options struct {
 	hubspotClientSecret string
 	hubspotRefreshToken string
 	quotaShare          float64
+	burstShare          float64 // 0 means all
 	burstLimit          int
 
 	natsURL   string
@@ -63,7 +64,7 @@ var (
 		&cli.StringFlag{Name: "hubspot-client-id", Usage: "client id of an OAuth app", EnvVars: env("HUBTAIL_HUBSPOT_CLIENT_ID", "HUBSPOT_CLIENT_ID")},
 		&cli.StringFlag{Name: "hubspot-client-secret", Usage: "client `SECRET` of the app (OAuth, webhook signatures)", EnvVars: env("HUBTAIL_HUBSPOT_CLIENT_SECRET", "HUBSPOT_CLIENT_SECRET")},
 		&cli.StringFlag{Name: "hubspot-refresh-token", Usage: "OAuth refresh `TOKEN`, instead of a private app token", EnvVars: env("HUBTAIL_HUBSPOT_REFRESH_TOKEN", "HUBSPOT_REFRESH_TOKEN")},
-		&cli.Float64Flag{Name: "quota-share", Usage: "share of the account's daily quota this source may use; the rest is for other apps", Value: 0.9, EnvVars: env("HUBTAIL_QUOTA_SHARE")},
+		&cli.Float64Flag{Name: "quota-share", Usage: "share of the account's daily quota this source may use, and, if set, of the burst and search quotas; the rest is for other apps", Value: 0.9, EnvVars: env("HUBTAIL_QUOTA_SHARE")},
 		&cli.IntFlag{Name: "burst-limit", Usage: "requests per 10 seconds until HubSpot's headers tell the real limit", Value: 100, EnvVars: env("HUBTAIL_BURST_LIMIT")},
 	}
 	natsFlags = []cli.Flag{
@@ -158,6 +159,9 @@ func readOptions(c *cli.Context) (options, error) {
 	}
 	if has(c, "quota-share") && (o.quotaShare <= 0 || o.quotaShare > 1) {
 		return o, usageError{fmt.Errorf("--quota-share is %v; it must be above 0 and at most 1", o.quotaShare)}
+	}
+	if c.IsSet("quota-share") {
+		o.burstShare = o.quotaShare
 	}
 	return o, nil
 }

@@ -100,6 +100,7 @@ func (p *parts) newClient() (*hubspot.Client, error) {
 		BaseURL:    p.hubspotURL,
 		Token:      p.hubspotToken,
 		Share:      p.quotaShare,
+		BurstShare: p.burstShare,
 		BurstLimit: p.burstLimit,
 		Logger:     p.log,
 	}

@@ -61,7 +61,7 @@ func newBudget(cfg Config, clock func() time.Time) *budget {
 	b := &budget{
 		log:        cfg.Logger,
 		window:     newPace(cfg.BurstLimit, cfg.Interval, 20, 500),
-		search:     newPace(cfg.SearchLimit, cfg.SearchInterval, 25, 200),
+		search:     newPace(max(1, int(float64(cfg.SearchLimit)*cfg.BurstShare)), cfg.SearchInterval, 25, 200),
 		burstShare: cfg.BurstShare,
 		daily:      daily{share: cfg.Share, limit: cfg.DailyLimit, remaining: -1, zone: time.UTC, clock: clock},
 		latency:    make(map[string]*latency),

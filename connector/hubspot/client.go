@@ -22,8 +22,10 @@ type Config struct {
 
 	HTTPClient *http.Client // nil means one tuned for some 40 parallel requests to one host
 
-	Share      float64 // of the daily quota that we may use; 0 means 0.9
-	BurstShare float64 // of the burst quota, which is ours alone (HubSpot rule: per app); 0 means 1
+	Share float64 // of the daily quota that we may use; 0 means 0.9
+	// BurstShare is the same of the burst quota, which is our app's alone unless others use its token, and of the searches,
+	// which are the account's (HubSpot rules); 0 means 1.
+	BurstShare float64
 
 	BurstLimit     int           // requests per Interval before headers say so; 0 means 100
 	Interval       time.Duration // 0 means 10 s; shorter for scaled benchmarks, retries scale along

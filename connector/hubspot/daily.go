@@ -72,6 +72,9 @@ func (d *daily) roll(now time.Time) {
 func (d *daily) untilMidnight() time.Duration {
 	t := d.clock().In(d.zone)
 	midnight := time.Date(t.Year(), t.Month(), t.Day()+1, 0, 0, 0, 0, d.zone)
+	for midnight.Day() == t.Day() { // clocks go forward at midnight: there is none, the day begins at one
+		midnight = midnight.Add(time.Hour)
+	}
 	return midnight.Sub(t)
 }
 

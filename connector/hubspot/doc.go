@@ -25,9 +25,10 @@
 //     (TestBudgetKeepsRoomForSearches, TestBudgetLeavesNothingForSearchesNobodyMakes).
 //   - Higher priorities go first; the lowest still gets its turn within minutes (TestBudgetServesHigherPrioritiesFirst,
 //     TestBudgetNeverStarvesLowPriorities, TestBudgetKeepsRoomForHigherPriorities).
-//   - A share of the daily quota is left to others, and the last tenth of ours to changes. Without quota everything parks
-//     until midnight in the account's time zone (TestDailyShareIsLeftForOthers,
-//     TestDailyLimitParksUntilMidnightOfTheAccount).
+//   - A share of the daily quota is left to others, and the last tenth of ours to changes; a share of the burst quota and of
+//     the searches, too, if asked for. Without quota everything parks until midnight in the account's time zone
+//     (TestDailyShareIsLeftForOthers, TestBurstShareIsLeftForOthers, TestDailyLimitParksUntilMidnightOfTheAccount,
+//     TestTheDayEndsAtTheAccountsMidnight).
 //   - Neighbours who spend the same quota are noticed and get their room (TestBudgetMakesRoomForNeighbours): as much as they
 //     lately took at most, so that under a thousandth of our requests is denied (TestBudgetBesideNeighbours). What is left
 //     is used to 90 % (BenchmarkBudget prints it for neighbours of nine kinds).
