@@ -26,6 +26,7 @@ type verifier struct {
 	o      VerifyOptions
 	client *hubspot.Client
 	report *difference.Report
+	put    func(context.Context, page) (schemas.Counts, error) // a repair into the log
 
 	cutoff time.Time       // what HubSpot stamped later is not expected in the log
 	binned time.Time       // the same for records that were archived
@@ -41,7 +42,7 @@ type verifier struct {
 }
 
 func newVerifier(f *follower, o VerifyOptions) *verifier {
-	return &verifier{f: f, o: o, client: f.verifyClient(), report: &difference.Report{
+	return &verifier{f: f, o: o, client: f.verifyClient(), put: f.log.amend, report: &difference.Report{
 		Object: f.object.Name, Hop: difference.HubSpotToLog, StartedAt: f.client.Now(),
 	}}
 }
@@ -319,7 +320,7 @@ func (v *verifier) judge(ctx context.Context, ids []string, putOff bool) error {
 	if !v.o.Repair || len(differing) == 0 {
 		return nil
 	}
-	counts, err := v.f.log.amend(ctx, p.only(differing))
+	counts, err := v.put(ctx, p.only(differing))
 	if err != nil {
 		return err
 	}

@@ -75,8 +75,9 @@ func (s *Source) verifiesOwners(objects []string) bool {
 	return s.owners != nil && (len(objects) == 0 || slices.Contains(objects, ownersObject))
 }
 
-// ownerRequests is what reading the owners costs, the active and the deactivated ones, up to 500 of each.
-const ownerRequests = 2
+// ownerRequests is what reading the owners costs, the active and the deactivated ones, up to 100 of each, until two reads
+// agree.
+const ownerRequests = 4
 
 // readNames reads which properties there are, for a source that does not follow the object type.
 func (v *verifier) readNames(ctx context.Context) error {

@@ -71,7 +71,7 @@ func (v *verifier) comparePair(ctx context.Context, to hubspot.Object, ids []str
 		if !v.o.Repair || len(repair.Links) == 0 {
 			continue
 		}
-		if _, err := v.f.log.amend(ctx, repair); err != nil {
+		if _, err := v.put(ctx, repair); err != nil {
 			return err
 		}
 		v.report.Repaired += int64(len(repair.Links))

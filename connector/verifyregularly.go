@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"log/slog"
 	"slices"
 	"strings"
 	"time"
@@ -28,15 +27,24 @@ func (s *Source) keepVerified(ctx context.Context) error {
 	}
 	failed := make(map[*follower]time.Time)
 	for {
+		var equal []string
 		for _, f := range s.followers {
 			// While the object type cannot be read, a verification that went well would hide the run that failed.
 			if f.status.get().Phase != PhaseLive || time.Since(failed[f]) < s.cfg.VerifyInterval/100 || !f.verifyDue(s.cfg.VerifyInterval) {
 				continue
 			}
-			if err := f.verifyNow(ctx); err != nil && ctx.Err() == nil {
+			switch differences, err := f.verifyNow(ctx); {
+			case ctx.Err() != nil:
+				return nil
+			case err != nil:
 				f.logger.Warn("not verified, trying again later", "after", s.cfg.VerifyInterval/100, "err", err)
 				failed[f] = time.Now()
+			case differences == 0:
+				equal = append(equal, f.object.Name)
 			}
+		}
+		if len(equal) > 0 {
+			s.cfg.Logger.Info("verified: HubSpot and the log are equal", "component", "source", "objects", strings.Join(equal, ","))
 		}
 		if pause(ctx, 2*s.cfg.PollInterval, 3*s.cfg.PollInterval) != nil {
 			return nil
@@ -53,34 +61,34 @@ func (f *follower) verifyDue(interval time.Duration) bool {
 	return c.Verified == nil || f.client.Now().Sub(c.Verified.At) >= interval
 }
 
-// verifyNow verifies and repairs the object type, and says so: in the cursor, as a run, and in the program's log if there
-// was anything to say.
-func (f *follower) verifyNow(ctx context.Context) error {
+// verifyNow verifies and repairs the object type and returns how many differences there were. It says so in the cursor and
+// as a run, and names differences in the program's log.
+func (f *follower) verifyNow(ctx context.Context) (differences int64, err error) {
 	// What is under way is in the log after the next poll.
-	report, err := newVerifier(f, VerifyOptions{Repair: true, Patience: f.every(1)}.withDefaults()).run(ctx)
+	v := newVerifier(f, VerifyOptions{Repair: true, Patience: f.every(1)}.withDefaults())
+	// The leader repairs under the guard of its cursor, as it does everything: one that was paused and wakes up is refused.
+	v.put = func(ctx context.Context, p page) (schemas.Counts, error) { return f.log.Append(ctx, p, nil) }
+	report, err := v.run(ctx)
 	if err != nil {
-		return err
+		return 0, err
 	}
 	if report.Note != "" {
-		return errors.New(report.Note)
+		return 0, errors.New(report.Note)
 	}
-	level := slog.LevelInfo
-	if report.Differences() > 0 {
-		level = slog.LevelWarn
+	if differences = report.Differences(); differences > 0 {
+		f.logger.Warn("HubSpot and the log differed", "records", report.Compared, "differences", differences, "repaired", report.Repaired)
 	}
-	f.logger.Log(ctx, level, "verified", "records", report.Compared, "differences", report.Differences(), "repaired", report.Repaired,
-		"requests", report.APICalls, "took", report.CompletedAt.Sub(report.StartedAt).Round(time.Millisecond))
 	for _, d := range report.Examples {
 		f.logger.Warn("difference", "kind", d.Kind, "id", d.ID, "reason", d.Reason)
 	}
-	verified := schemas.Verified{At: report.StartedAt, Differences: report.Differences(), Repaired: report.Repaired}
+	verified := schemas.Verified{At: report.StartedAt, Differences: differences, Repaired: report.Repaired}
 	_, err = f.log.Append(ctx, page{
 		Origin: schemas.OriginVerify, Tell: true, Controls: []schemas.Control{VerifyRun(f.log.portal, report)},
 	}, func(c *schemas.Cursor) {
 		v := verified
 		c.Verified = &v
 	})
-	return err
+	return differences, err
 }
 
 // VerifyRun returns the record of a comparison of one object type, of one hop or of both: what was compared counts as
