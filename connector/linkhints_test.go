@@ -33,6 +33,7 @@ func TestLinksThatAWebhookNamesAreReadAtOnce(t *testing.T) {
 	requests := b.linkRequests()
 	hint("deals", deal, "tickets") // which are not read
 	hint("deals", "999", "contacts")
+	hint("deals", "x", "contacts")
 	eventually(t, "all hints are worked off", 20*time.Second, func() bool { return waitingHints(t, b.source.hints) == 0 })
 	must(t, stop())
 	if n := b.linkRequests() - requests; n > 1 {

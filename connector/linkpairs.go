@@ -149,6 +149,42 @@ func (r *linkReader) discover(ctx context.Context) error {
 	return nil
 }
 
+// recall takes the pairs from the cursors, which costs nothing, for a run that ends soon. It reports false, and nothing is
+// known, if a sweep is due, which looks for new ones, or an object type may have pairs that no sweep has seen.
+func (r *linkReader) recall() bool {
+	if r.choice.pairs != nil {
+		return false
+	}
+	var both [][2]*linkType
+	var swept time.Time // when the last sweep began
+	refused := map[[2]*linkType]string{}
+	for _, from := range r.types {
+		links := from.log.Cursor().Links
+		if links == nil || links.Sweep == nil {
+			continue
+		}
+		swept = later(swept, links.Sweep.StartedAt)
+		for _, to := range r.types {
+			pair := [2]*linkType{from, to}
+			if refused[pair] = links.Refused[to.object.Name]; refused[pair] != "" || slices.Contains(links.To, to.object.Name) {
+				both = append(both, pair)
+			}
+		}
+	}
+	for _, t := range r.types {
+		r.setPairs(t, both, refused)
+	}
+	turn, now := r.turn(), r.source.cfg.Client.Now()
+	for _, t := range r.types {
+		c := t.log.Cursor()
+		if c.Links == nil && c.BackfilledAt.After(swept) || c.Links != nil && c.Links.Sweep != nil && !now.Before(c.Links.Sweep.StartedAt.Add(turn)) {
+			return false
+		}
+	}
+	r.discovered = len(both) > 0
+	return r.discovered
+}
+
 // setPairs gives a type its pairs, and says what is refused, once.
 func (r *linkReader) setPairs(t *linkType, both [][2]*linkType, refused map[[2]*linkType]string) {
 	var pairs []*linkPair

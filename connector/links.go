@@ -312,7 +312,7 @@ func (r *linkReader) readOnce(ctx context.Context, followers []*follower) error 
 		if !slices.Contains(followers, t.follower) || t.needsBackfill() {
 			continue
 		}
-		if !r.discovered {
+		if !r.discovered && !r.recall() {
 			if err := r.look(ctx); err != nil {
 				return err
 			}

@@ -27,6 +27,9 @@ const (
 func (r *linkReader) readSets(ctx context.Context, client *hubspot.Client, t *linkType, records []walked, pairs []*linkPair, back bool) error {
 	var live, gone []string
 	for _, w := range records {
+		if _, ok := parseID(w.id); !ok {
+			continue // HubSpot would refuse all of the request
+		}
 		if w.gone() {
 			gone = append(gone, w.id)
 		} else {
