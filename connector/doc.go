@@ -134,6 +134,10 @@
 //     (TestIndexLagLosesNothingBeforeTheWatermark, TestTwelveThousandChangesInOneMillisecondAreAllFound,
 //     TestChangesWhilePagingLoseNothing), nor does an index later than the settle time, in the end
 //     (TestChangesThatTheIndexShowsFarTooLateArriveAllTheSame)
+//   - all of that at once, at random, under storms of errors and with the source killed now and then: nothing is lost, wrong,
+//     doubled or out of order, and every watermark keeps its word at the place where it stands
+//     (TestChaosLosesNothing, TestChaosWithWebhooksLosesNothing; make chaos for a million changes, and what the cursor rules
+//     of other connectors lose: TestChaosSeesWhatOtherRulesLose)
 //   - a cycle without changes costs one request per object type, one with a hundred at most two, an idle portal under a
 //     fifth of the smallest daily quota (TestAQuietCycleCostsOneRequest, TestIdlePortalStaysWithinAFifthOfTheQuota)
 //   - values of a new property reach the log though no record changed (TestNewPropertyIsReadForAllRecords), after a crash
