@@ -196,7 +196,8 @@
 //   - what is archived or restored reaches the log without a webhook (TestArchivedAndRestoredRecordsAreFoundWithoutAWebhook),
 //     also what was archived before the first read (TestWhatWasArchivedBeforeTheFirstReadIsInTheLogAsArchived) or restored
 //     while no source ran (TestARestoreWhileNoSourceRanIsFound), whatever pages HubSpot answers
-//     (TestAWalkIsNotMisledByBrokenPages); an interrupted walk goes on (TestAnInterruptedWalkGoesOnWhereItWas)
+//     (TestAWalkIsNotMisledByBrokenPages); an interrupted walk goes on (TestAnInterruptedWalkGoesOnWhereItWas); it is there
+//     a walk later at most (TestEndsAreInTheLogWithinAWalkOfHappening)
 //   - walks over recycle bins take at most 2 % of the daily quota (TestWalksOverRecycleBinsStayWithinTheirShareOfTheQuota),
 //     and ask for what is gone for good once (TestWhatLeftTheRecycleBinForGoodIsAskedForOnce)
 //   - a record that another read misses is looked after at once (TestARecordThatOtherReadsMissIsLookedAfterAtOnce)
@@ -206,7 +207,7 @@
 //     (TestALoserThatTheIndexStillShowsDoesNotComeBack)
 //   - a privacy deletion leaves no value in the log (TestAPrivacyDeletionLeavesNoValueInTheLog,
 //     TestWhatComesIntoTheLogDuringAPrivacyDeletionIsErasedToo, TestAStreamThatForbidsDeletingIsPurgedAllTheSame), and
-//     nothing of it ever comes back (TestAnErasedRecordNeverComesBack); a crash at any step is made up for
+//     nothing of it ever comes back (TestAnErasedRecordNeverComesBack, TestAPrivacyDeletionByWebhookErasesTheContact); a crash at any step is made up for
 //     (TestACrashAtAnyStepOfAPrivacyDeletionIsMadeUpFor); it needs no running source and disturbs none
 //     (TestEraseByHandWithoutARunningSource, TestEraseByHandBesideARunningSource,
 //     TestASyncErasesWhatHintsSayWasDeletedForPrivacy)

@@ -247,3 +247,37 @@ func TestASyncErasesWhatHintsSayWasDeletedForPrivacy(t *testing.T) {
 	must(t, err)
 	equal(t, "hints left", waiting, 0)
 }
+
+func TestAPrivacyDeletionByWebhookErasesTheContact(t *testing.T) {
+	t.Parallel()
+	b := setupWebhooks(t, byWebhookAlone(simulator.Options{Contacts: 20}), Config{Objects: []string{"contacts"}, Settle: 50 * time.Millisecond})
+	b.sync()
+	stop := b.follow()
+	b.deliver(simulator.Webhooks{Duplicates: 0.5})
+	ids := b.sim.IDs("contacts", 3, 2, 1)
+	must(t, b.sim.Update("contacts", ids[0], map[string]string{"city": secret}))
+	winner, err := b.sim.Merge("contacts", ids[1], ids[0])
+	must(t, err)
+	eventually(t, "the merge is in the log", time.Minute, func() bool { return b.mergedInto(ids[0]) == winner })
+	must(t, b.sim.Purge("contacts", winner))
+	b.waitDelivered()
+	eventually(t, "it is erased", time.Minute, func() bool {
+		states := b.states("contacts") // for a moment the log has nothing of it
+		for _, id := range []string{winner, ids[0], ids[1]} {
+			if e := states[id]; e == nil || e.Op != schemas.OpPurged {
+				return false
+			}
+		}
+		return len(b.quoting("._purge.")) == 0
+	})
+	equal(t, "messages that quote it", len(b.quoting(secret)), 0)
+
+	// Hints that come late find it erased.
+	for _, id := range []string{winner, ids[0], ids[1]} {
+		must(t, b.hints.publish(t.Context(), &schemas.Hint{Kind: schemas.HintRecord, Portal: b.hints.portal, Object: "contacts", ID: id, Cause: "contact.propertyChange"}))
+	}
+	b.drained("contacts")
+	must(t, stop())
+	equal(t, "messages that quote it", len(b.quoting(secret)), 0)
+	b.asInTruth("contacts")
+}
