@@ -233,7 +233,7 @@ func (r *linkReader) followLog(ctx context.Context, t *linkType) (time.Duration,
 		return linkPatience, r.move(ctx, t)
 	}
 	pairs := t.open(nil)
-	if wait := max(t.dirty.Add(r.linger()).Sub(time.Now()), r.wantFor(int64(len(pairs)))); wait > 0 && len(t.todo) == 0 {
+	if wait := max(time.Until(t.dirty.Add(r.linger())), r.wantFor(int64(len(pairs)))); wait > 0 && len(t.todo) == 0 {
 		return wait, nil
 	}
 	if t.follow == nil {
