@@ -47,11 +47,12 @@ func (f *follower) prepare(ctx context.Context) error {
 		return err
 	}
 	f.definedAt = time.Now()
-	return f.fetchNew(ctx, names)
+	return f.fetchNew(ctx, names, added)
 }
 
-// fetchNew fetches the values of new properties, and once more when search has surely caught up with them.
-func (f *follower) fetchNew(ctx context.Context, names []string) error {
+// fetchNew fetches the values of new properties, of those just added for the first time, and once more when search has surely
+// caught up with them.
+func (f *follower) fetchNew(ctx context.Context, names, added []string) error {
 	pending, done := f.log.Cursor().NewProperties, map[string]bool{}
 	for _, p := range pending {
 		start := f.client.Now()
@@ -61,7 +62,7 @@ func (f *follower) fetchNew(ctx context.Context, names []string) error {
 				return err
 			}
 		}
-		done[p.Name] = start.Sub(p.Since) >= f.settling.time() || !slices.Contains(names, p.Name)
+		done[p.Name] = start.Sub(p.Since) >= f.settling.time() && !slices.Contains(added, p.Name) || !slices.Contains(names, p.Name)
 	}
 	if len(pending) == 0 {
 		return nil
