@@ -123,3 +123,22 @@ func (b *sourceBundle) phase(object string) Phase {
 	}
 	return ""
 }
+
+// HubSpot rule: some properties cannot be used in filters. One that appears is no reason to stop.
+func TestANewPropertyThatCannotBeSearchedForStopsNothing(t *testing.T) {
+	t.Parallel()
+	b := setupSource(t, simulator.Options{Calls: 20, IndexLag: simulator.Lag{Off: true}}, Config{Objects: []string{"calls"}})
+	preview, err := b.sim.PropertyNamed("calls", "hs_body_preview_html")
+	must(t, err)
+	preview.Archived = true
+	must(t, b.sim.DefineProperty("calls", preview))
+	b.sync()
+	preview.Archived = false
+	must(t, b.sim.DefineProperty("calls", preview))
+	id := b.sim.IDs("calls", 3, 1, 1)[0]
+	must(t, b.sim.Update("calls", id, map[string]string{"hs_body_preview_html": "<p>new</p>"}))
+	b.sync()
+	if e := b.states("calls")[id]; e.Properties.Map()["hs_body_preview_html"] != "<p>new</p>" {
+		t.Errorf("the call has %v", e.Properties.Map())
+	}
+}

@@ -100,6 +100,10 @@ func (w *archivedWalk) run(ctx context.Context) error {
 		var err error
 		select {
 		case <-timer.C:
+			if w.follower.loading.Load() { // the quota is for that
+				timer.Reset(readyPatience)
+				continue
+			}
 			if err = w.walk(ctx); err == nil {
 				timer.Reset(jitter(w.interval()))
 			} else {

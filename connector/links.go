@@ -137,7 +137,7 @@ func (r *linkReader) pass(ctx context.Context) (wait time.Duration, err error) {
 	for _, t := range r.types {
 		now := time.Now()
 		switch {
-		case t.needsBackfill(), t.log.standsBy(ctx):
+		case r.loading(), t.needsBackfill(), t.log.standsBy(ctx):
 			wait = min(wait, readyPatience)
 			continue
 		case now.Before(t.retryAt):
