@@ -195,7 +195,8 @@
 //     TestARepairWhoseAnswerIsLostIsNotDoubled); a source makes it by itself (TestASourceVerifiesAndRepairsByItself)
 //   - what is archived or restored reaches the log without a webhook (TestArchivedAndRestoredRecordsAreFoundWithoutAWebhook),
 //     also what was archived before the first read (TestWhatWasArchivedBeforeTheFirstReadIsInTheLogAsArchived) or restored
-//     while no source ran (TestARestoreWhileNoSourceRanIsFound), whatever pages HubSpot answers
+//     while no source ran (TestARestoreWhileNoSourceRanIsFound), or right before the first read, by the comparison that
+//     follows it (TestARestoreRightBeforeTheFirstReadIsFound), whatever pages HubSpot answers
 //     (TestAWalkIsNotMisledByBrokenPages); an interrupted walk goes on (TestAnInterruptedWalkGoesOnWhereItWas); it is there
 //     a walk later at most (TestEndsAreInTheLogWithinAWalkOfHappening)
 //   - walks over recycle bins take at most 2 % of the daily quota (TestWalksOverRecycleBinsStayWithinTheirShareOfTheQuota),

@@ -15,7 +15,7 @@ const (
 	OpSnapshot Op = "snapshot" // seen for the first time, by backfill or verify: nobody should send a welcome mail for it
 	OpCreated  Op = "created"
 	OpUpdated  Op = "updated"
-	OpArchived Op = "archived" // HubSpot's recycle bin
+	OpArchived Op = "archived" // in HubSpot's recycle bin, also if it is first seen there
 	OpRestored Op = "restored"
 	OpMerged   Op = "merged" // this record lost; MergedInto is the winner
 	OpPurged   Op = "purged" // privacy deletion: no values, no history
