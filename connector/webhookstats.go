@@ -30,11 +30,9 @@ type receiverStats struct {
 	counts ReceiverStats
 	said   map[string]bool // what the program's log has been told
 	warned time.Time       // when often last said something
-	// answers are how long the last deliveries took to answer; for benchmarks.
-	observe func(status int, took time.Duration)
 }
 
-func (s *receiverStats) answered(status int, took time.Duration) {
+func (s *receiverStats) answered(status int) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	switch {
@@ -45,9 +43,6 @@ func (s *receiverStats) answered(status int, took time.Duration) {
 		s.counts.Unavailable++
 	default:
 		s.counts.Refused++
-	}
-	if s.observe != nil {
-		s.observe(status, took)
 	}
 }
 
