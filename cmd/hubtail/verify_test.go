@@ -135,14 +135,14 @@ func changeAll(t testing.TB, s *simulator.Simulator, ids []string) (stop func() 
 	var g sync.WaitGroup
 	changes := 0
 	g.Go(func() {
-		tick := time.NewTicker(10 * time.Millisecond)
+		tick := time.NewTicker(20 * time.Millisecond)
 		defer tick.Stop()
 		for ctx.Err() == nil {
 			changes++
 			var err error
 			switch at := changes % len(ids); {
 			case changes%50 == 0:
-				_, err = s.UpdateMany("contacts", ids[:min(100, len(ids))], map[string]string{"city": fmt.Sprint("Bulk ", changes)}, time.Time{})
+				_, err = s.UpdateMany("contacts", ids[:min(50, len(ids))], map[string]string{"city": fmt.Sprint("Bulk ", changes)}, time.Time{})
 			case changes%10 == 0:
 				_, err = s.Create("contacts", map[string]string{"lastname": fmt.Sprint("New ", changes)})
 			default:
@@ -187,10 +187,10 @@ func (v *vandal) requireFound(r verification, want map[difference.Hop]map[differ
 func TestVerifyFindsAThousandDifferencesOfFourteenKinds(t *testing.T) {
 	t.Parallel()
 	const n = 72 // of each kind
-	s := newStack(t, simulator.Options{Contacts: 9_000, NoOddities: true, Latency: -1, BurstLimit: 100_000, SearchLimit: 1_000, DailyLimit: 10_000_000,
+	s := newStack(t, simulator.Options{Contacts: 4_500, NoOddities: true, Latency: -1, BurstLimit: 100_000, SearchLimit: 1_000, DailyLimit: 10_000_000,
 		IndexLag: simulator.Lag{Off: true}})
 	s.env = []string{"HUBTAIL_OBJECTS=contacts", "HUBTAIL_BURST_LIMIT=100000", "HUBTAIL_VERIFY_INTERVAL=0"}
-	ids := s.simulator.IDs("contacts", 0, 9_000, 1)
+	ids := s.simulator.IDs("contacts", 0, 4_500, 1)
 	var archived, losers []string
 	for range n {
 		archived, losers = append(archived, ids[0]), append(losers, ids[1])
@@ -212,13 +212,13 @@ func TestVerifyFindsAThousandDifferencesOfFourteenKinds(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	v := &vandal{stack: s, conn: conn, portal: "4711", log: log, ids: ids[:5_000], want: map[difference.Hop]map[difference.Kind]int64{}}
+	v := &vandal{stack: s, conn: conn, portal: "4711", log: log, ids: ids[:2_000], want: map[difference.Hop]map[difference.Kind]int64{}}
 	for i := range n {
 		v.falsifyLog(archived[i], losers[i], i)
 	}
 	s.eventually(time.Minute, "the sink applies what was planted", func() bool { return s.applied(conn) }, processes...)
 	v.falsifyTables(n)
-	stop := changeAll(t, s.simulator, ids[5_000:])
+	stop := changeAll(t, s.simulator, ids[2_000:])
 	defer stop()
 
 	// What is missing in the log has a row all the same.
