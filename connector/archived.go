@@ -93,8 +93,9 @@ func (w *archivedWalk) take() schemas.Counts {
 // not stop other ways of reading: it returns an error only if the object type cannot go on.
 func (w *archivedWalk) run(ctx context.Context) error {
 	w.loaded = false // someone else may have led meanwhile
-	timer := time.NewTimer(w.wait())
+	timer, again := time.NewTimer(w.wait()), time.NewTimer(retryMost)
 	defer timer.Stop()
+	defer again.Stop()
 	told := ""
 	for {
 		var err error
@@ -110,9 +111,10 @@ func (w *archivedWalk) run(ctx context.Context) error {
 				timer.Reset(jitter(min(w.interval(), retryMost)))
 			}
 		case <-w.arrived:
-			if err = w.settle(ctx); err != nil {
-				time.AfterFunc(retryMost/4, func() { w.lookAfter(nil) })
-			}
+			err = w.settle(ctx)
+		case <-again.C: // what could not be looked after
+			err = w.settle(ctx)
+			again.Reset(jitter(retryMost))
 		case <-ctx.Done():
 			return ctx.Err()
 		}

@@ -5,8 +5,8 @@ import (
 	"strconv"
 )
 
-// idSet is a set of record ids: 8 bytes each, a million of them 8 MB. Adding or removing one moves those above it, up to a
-// millisecond in a set of a million.
+// idSet is a set of record ids: 8 bytes each, a million of them 8 MB. Adding or removing one moves those above it, which takes
+// a few milliseconds in a set of a million.
 type idSet struct {
 	ids []int64 // ascending
 }
