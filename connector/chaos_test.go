@@ -137,13 +137,19 @@ func runChaos(tb testing.TB, size chaosSize) *chaosResult {
 	r.watermark = waitFor(patience, func() bool { return log.passed(end) })
 	r.settled = time.Since(began)
 	deadline := time.Now().Add(size.patience())
-	must(tb, r.rested(ctx, sim, func() bool { return pause(ctx, time.Second, time.Second) == nil && time.Now().Before(deadline) }))
+	must(tb, r.rested(ctx, sim, func() bool {
+		if testing.Verbose() && os.Getenv("HUBTAIL_BENCH_LOG") != "" {
+			tb.Logf("%d differ: %q", r.verdict.failures(), r.verdict.first)
+		}
+		return pause(ctx, time.Second, time.Second) == nil && time.Now().Before(deadline)
+	}))
 	r.rest = time.Since(began)
 	source.stop()
 	stream, err := logs.js.Stream(ctx, jetlog.DefaultStream)
 	must(tb, err)
 	eventually(tb, "all of the log is read", patience, func() bool { return log.reached(stream.CachedInfo().State.LastSeq) })
 	must(tb, r.rested(ctx, sim, func() bool { return false }))
+	log.measure(r.verdict)
 
 	stats := sim.Stats()
 	r.requests, r.limited, r.kills = stats.Requests, stats.ByStatus[429], source.kills

@@ -99,19 +99,26 @@ func judgeState(truth simulator.TruthRecord, has chaosState, known bool) chaosOu
 	return chaosRight
 }
 
-// judge holds the log against the truth and measures how long the changes took.
+// judge holds the log against the truth.
 func (l *chaosLog) judge(sim *simulator.Simulator) *chaosVerdict {
 	l.mu.Lock()
-	defer l.mu.Unlock()
-	v := judgeCopy(sim, l.ledger, func(id chaosID) (chaosState, bool) {
-		history := l.history[id]
-		if len(history) == 0 {
-			return chaosState{}, false
-		}
+	states := make(map[chaosID]chaosState, len(l.history))
+	for id, history := range l.history {
 		e := history[len(history)-1]
 		gone := e.op == schemas.OpArchived || e.op == schemas.OpMerged || e.op == schemas.OpPurged
-		return chaosState{modified: e.modified, hash: e.hash, gone: gone, op: e.op}, true
+		states[id] = chaosState{modified: e.modified, hash: e.hash, gone: gone, op: e.op}
+	}
+	l.mu.Unlock() // judging takes a while, in which the log goes on
+	return judgeCopy(sim, l.ledger, func(id chaosID) (chaosState, bool) {
+		state, ok := states[id]
+		return state, ok
 	})
+}
+
+// measure adds to the verdict what is twice in the log, and how long the changes took.
+func (l *chaosLog) measure(v *chaosVerdict) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
 	l.ledger.mu.Lock()
 	changes := slices.Clone(l.ledger.changes)
 	l.ledger.mu.Unlock()
@@ -129,7 +136,6 @@ func (l *chaosLog) judge(sim *simulator.Simulator) *chaosVerdict {
 		v.kinds[last[id]].duplicates += n
 		v.note("%d duplicate events of %s %d", n, chaosObjects[id.object], id.id)
 	}
-	return v
 }
 
 // arrival returns when a change, or a newer one of the same record, was stored in the log.
