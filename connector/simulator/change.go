@@ -167,7 +167,8 @@ func (p *portal) linksChanged(from *table, a int64, to *table, b int64, removed 
 			continue
 		}
 		if p.opts.AssociationBump && r.live() {
-			r = *p.update(side.t, &r, nil, 0)
+			before := r // the index keeps it
+			r = *p.update(side.t, &before, nil, 0)
 		}
 		e := side.t.event(kindAssociationChange, &r)
 		e.other, e.otherID, e.removed = side.other, side.oid, removed
@@ -191,7 +192,8 @@ func (p *portal) recount(t *table, id int64, other *table) {
 		}
 	}
 	if len(values) > 0 {
-		r = *p.recalculate(t, &r, values)
+		before := r // the index keeps it
+		r = *p.recalculate(t, &before, values)
 	}
 	p.copyCompany(t, &r, other, links)
 }
