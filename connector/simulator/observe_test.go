@@ -69,9 +69,9 @@ func TestABumpOfAnAssociationReachesTheIndex(t *testing.T) {
 	t.Parallel()
 	clock := &manual{at("2026-11-01T12:00:00Z")}
 	p := open(t, simulator.Options{
-		Contacts: 10, Deals: 10, AssociationBump: true, Now: clock.Now, IndexLag: simulator.Lag{Min: time.Second, Max: 2 * time.Second, Tail: -1},
+		Contacts: 10, Calls: 10, AssociationBump: true, Now: clock.Now, IndexLag: simulator.Lag{Min: time.Second, Max: 2 * time.Second, Tail: -1},
 	})
-	ok(t, p.Link("contacts", p.IDs("contacts", 3, 1, 1)[0], "deals", p.IDs("deals", 3, 1, 1)[0]))
+	ok(t, p.Link("contacts", p.IDs("contacts", 3, 1, 1)[0], "calls", p.IDs("calls", 3, 1, 1)[0]))
 	start := clock.now
 	clock.now = clock.now.Add(time.Minute)
 	if n := p.search("contacts", since(start)).total(); n != 1 {
