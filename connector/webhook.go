@@ -63,7 +63,7 @@ func (s *Source) NewReceiver(cfg ReceiverConfig) (*Receiver, error) {
 	}
 	u, err := url.Parse(cfg.URL)
 	if err != nil || u.Host == "" || u.Scheme != "https" && u.Scheme != "http" {
-		return nil, fmt.Errorf("webhook URL is %q; it must be the whole address that HubSpot calls, https://...", cfg.URL)
+		return nil, fmt.Errorf("webhook URL is %q; it must be the whole address that HubSpot calls, such as https://hooks.example.com/hubspot", cfg.URL)
 	}
 	r := &Receiver{
 		cfg: cfg, hints: s.hints, now: s.cfg.Client.Now, logger: s.cfg.Logger.With("component", "webhooks"),
