@@ -1,6 +1,7 @@
 package connector
 
 import (
+	"strconv"
 	"testing"
 	"time"
 
@@ -85,4 +86,29 @@ func TestChaosSeesDuplicatesDisorderAndFalseWatermarks(t *testing.T) {
 	equal(t, "duplicates", log.duplicates[chaosIDOf("contacts", "1")], 2)
 	equal(t, "events out of order", len(log.disorder), 1)
 	equal(t, "false claims", len(log.broken), 1) // record 2 is missing, record 3 not claimed
+}
+
+func TestChaosSeesTheLastSetOfLinksOfEveryRecord(t *testing.T) {
+	t.Parallel()
+	b := setupLog(t)
+	contacts := b.open("a")
+	want := chaosLinks{}
+	for turn := range 3 { // more sets than one request to the log brings; the last hundreds change again and again
+		var sets []*schemas.Links
+		for id := range 1500 {
+			if turn > 0 && id < 1100 {
+				continue
+			}
+			links := []schemas.Link{{ID: strconv.Itoa(turn + 1), Category: "HUBSPOT_DEFINED", TypeID: 1}}
+			set := &schemas.Links{Portal: contacts.portal, From: "contacts", ID: strconv.Itoa(id + 1), To: "companies", Links: links}
+			sets = append(sets, set)
+			want["contacts "+set.ID+" companies"] = chaosLinksText(links)
+		}
+		mustAppend(t, contacts, page{Origin: schemas.OriginPoll, Links: sets}, nil)
+	}
+	has, err := newChaosLog(t, b.js, newChaosLedger()).linksOf(t.Context())
+	must(t, err)
+	v := &chaosVerdict{}
+	v.judgeLinks(has, want)
+	equal(t, "sets that are not the last ones", v.failures(), 0)
 }

@@ -2,12 +2,12 @@ package connector
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"maps"
 	"slices"
 	"strconv"
 	"strings"
+	"time"
 
 	"github.com/nats-io/nats.go/jetstream"
 
@@ -18,22 +18,30 @@ import (
 // chaosLinks are all links between records, as "from id to" -> "id/category/type ...".
 type chaosLinks map[string]string
 
-// linksOf returns the links that the log has: the last set of each subject.
+// linksOf returns the links that the log has: the last set of each subject. NATS rule: an ordered consumer that is fetched
+// from twice goes on with every message instead of the last ones, so this is one of the other kind.
 func (l *chaosLog) linksOf(ctx context.Context) (chaosLinks, error) {
-	consumer, err := l.stream.OrderedConsumer(ctx, jetstream.OrderedConsumerConfig{
-		FilterSubjects: []string{"hubspot.*._links.>"}, DeliverPolicy: jetstream.DeliverLastPerSubjectPolicy,
+	consumer, err := l.stream.CreateConsumer(ctx, jetstream.ConsumerConfig{
+		FilterSubject: "hubspot.*._links.>", DeliverPolicy: jetstream.DeliverLastPerSubjectPolicy, AckPolicy: jetstream.AckNonePolicy,
+		MemoryStorage: true, Replicas: 1, InactiveThreshold: time.Minute,
 	})
 	if err != nil {
 		return nil, err
 	}
+	defer func() { _ = l.stream.DeleteConsumer(ctx, consumer.CachedInfo().Name) }()
 	links := chaosLinks{}
 	for pending := consumer.CachedInfo().NumPending; pending > 0; {
-		batch, err := consumer.Fetch(int(min(pending, 1000)))
+		batch, err := consumer.FetchNoWait(1000)
 		if err != nil {
 			return nil, err
 		}
+		none := true
 		for m := range batch.Messages() {
-			pending--
+			meta, err := m.Metadata()
+			if err != nil {
+				return nil, err
+			}
+			none, pending = false, meta.NumPending
 			control, err := schemas.DecodeControl(schemas.Message{Subject: m.Subject(), Header: m.Headers(), Data: m.Data()})
 			if err != nil {
 				return nil, err
@@ -43,9 +51,17 @@ func (l *chaosLog) linksOf(ctx context.Context) (chaosLinks, error) {
 				links[set.From+" "+set.ID+" "+set.To] = text
 			}
 		}
-		if err := batch.Error(); err != nil && !errors.Is(err, context.DeadlineExceeded) {
+		if err := batch.Error(); err != nil {
 			return nil, err
 		}
+		if !none {
+			continue
+		}
+		info, err := consumer.Info(ctx) // a message that was erased before it was sent is never sent
+		if err != nil {
+			return nil, err
+		}
+		pending = info.NumPending
 	}
 	return links, nil
 }
