@@ -41,7 +41,9 @@
 //
 // All passes go through Append, which drops what the log has: overlap costs quota, never duplicates. After a deep pass
 // everything modified up to the settle time before its start is in the log, and the cursor's complete_through, the
-// watermark, says so. It is zero until the first full read is done.
+// watermark, says so. It is zero until the first full read is done. Search may leave rows out that changed just now; its total
+// counts them, and the page is asked for again. A row that it leaves out and does not count cannot be told from one that it
+// does not know yet: that is what the settle time is for.
 //
 // The settle time is learned: a change that a pass asked for and did not get was late by at least its age then. It is the
 // longest such lag of the last three to six hours and a little more, 100 s before a thousand changes were seen, never under
@@ -118,9 +120,12 @@
 //     (TestSettleTimeGrowsAtOnceWhenTheIndexFallsBehind, TestWatermarkReadsAgainWhenTheSettleTimeGrows)
 //   - a wrong Date header moves no watermark (TestAWrongDateHeaderLosesNothing), and one of the future in the log is put
 //     right (TestWatermarkOfTheFutureIsPutRight)
-//   - a poll takes no answer for all there is that hides results or garbles ids (TestResultsThatAreCountedButMissingEndNoPass,
-//     TestARecordWithoutReadableIDIsReadAgain), and shows life (TestALongPassOfUnchangedRecordsShowsLife); a long load reaches
-//     back for what search shows late (TestALongLoadReachesBackForWhatSearchShowsLate)
+//   - no watermark claims what an answer of search counts and leaves out, or whose id it garbles: the page is asked for again,
+//     and if that does not help the watermark waits (TestARowThatSearchLeavesOutIsNotClaimed,
+//     TestResultsThatAreCountedButMissingAreNotClaimed, TestARecordWithoutReadableIDIsReadAgain), not longer than
+//     15 min (TestARowThatSearchNeverShowsDelaysTheWatermarkByTheReach, TestAPassWithResultsMissingProvesOnlyWhatIsPastTheReach)
+//   - a long poll shows life (TestALongPassOfUnchangedRecordsShowsLife); a long load reaches back for what search shows late
+//     (TestALongLoadReachesBackForWhatSearchShowsLate)
 //   - values that change without a modification time are in the log within a day, or as 3 % of the quota allow
 //     (TestCalculatedValuesReachTheLogWithinATurn, TestATurnGoesOnWhileTheSourceRuns, TestATurnEndsOnlyWhereTheRecordsEnd,
 //     TestTurnsStayWithinTheirShareOfTheQuota)

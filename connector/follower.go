@@ -45,6 +45,7 @@ type follower struct {
 	lastLate passStats
 	lastPass time.Time // when the last pass, deep or fast, began
 	movedAt  time.Time // when the cursor was last moved
+	short    bool      // it was told that search hides results and the coverage no longer waits for them
 	summary  runSummary
 }
 

@@ -2,7 +2,6 @@ package connector
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"slices"
 	"strconv"
@@ -17,6 +16,7 @@ type passStats struct {
 	start    time.Time // HubSpot's clock before its first request
 	end      time.Time
 	requests int
+	missing  int // results that search counted and did not show, however often it was asked
 	counts   schemas.Counts
 }
 
@@ -55,7 +55,8 @@ func (f *follower) poll(ctx context.Context) (news int64, err error) {
 	return newsOf(stats.counts), err
 }
 
-// deep reads everything that changed since the coverage ends, and extends it.
+// deep reads everything that changed since the coverage ends, and extends it. If search counts results that it does not
+// show, the coverage waits for them, not for longer than Reach.
 func (f *follower) deep(ctx context.Context) (passStats, error) {
 	now, cfg, settle := f.client.Now(), f.source.cfg, f.settling.time()
 	since := f.covered.next(f.log.Cursor(), now, settle, cfg.Reach)
@@ -65,20 +66,28 @@ func (f *follower) deep(ctx context.Context) (passStats, error) {
 		since = earlier(since, now.Add(-cfg.Reach))
 	}
 	f.lastPass = now
-	var covered coverage
-	stats, err := f.pass(ctx, f.changedSince(since), func(c *schemas.Cursor, start time.Time) {
+	extended := func(c schemas.Cursor, stats passStats, settle time.Duration) coverage {
+		if stats.missing > 0 {
+			return f.covered.extendShort(c, since, stats.start, settle, cfg.Reach)
+		}
+		return f.covered.extend(since, stats.start, settle)
+	}
+	var covered *coverage
+	stats, err := f.pass(ctx, f.changedSince(since), func(c *schemas.Cursor, stats passStats) {
 		settle := f.settling.time() // as long as the pass has taught
-		covered = f.covered.extend(since, start, settle)
-		c.CompleteThrough = covered.watermark(*c, settle)
+		v := extended(*c, stats, settle)
+		c.CompleteThrough, covered = v.watermark(*c, settle), &v
 	})
 	if err != nil {
 		return stats, err
 	}
 	f.settling.passed(since, stats.start)
-	if covered == (coverage{}) { // the cursor was not moved
-		covered = f.covered.extend(since, stats.start, f.settling.time())
+	if covered == nil { // the cursor was not moved
+		v := extended(f.log.Cursor(), stats, f.settling.time())
+		covered = &v
 	}
-	f.covered = covered
+	f.wasShort(stats, *covered != f.covered)
+	f.covered = *covered
 	if late {
 		f.lastLate = stats
 	}
@@ -86,6 +95,18 @@ func (f *follower) deep(ctx context.Context) (passStats, error) {
 		f.lastDeep = stats
 	}
 	return stats, nil
+}
+
+// wasShort tells once of results that search counts and does not show, if the coverage no longer waits for them.
+func (f *follower) wasShort(stats passStats, extended bool) {
+	switch {
+	case stats.missing == 0:
+		f.short = false
+	case extended && !f.short:
+		f.short = true
+		f.logger.Warn("search counts results that it does not show; the watermark has waited for them and goes on",
+			"missing", stats.missing, "waited", f.source.cfg.Reach)
+	}
 }
 
 // fast reads what changed since shortly before the last pass began.
@@ -106,8 +127,6 @@ func (f *follower) changedSince(t time.Time) hubspot.Filter {
 	return hubspot.Filter{Property: f.object.ModifiedProperty, Operator: "GTE", Value: strconv.FormatInt(ms, 10)}
 }
 
-const idProperty = "hs_object_id"
-
 // pass appends all records that the filter selects. It walks by id: a position that no change can move, so that records
 // which change during the pass, share a millisecond or exceed the 10,000 results of a search shift nothing. (Offsets
 // shift when a record leaves the results, and a time read from a page can be newer than the record's place in the index.)
@@ -115,7 +134,7 @@ const idProperty = "hs_object_id"
 //
 // complete moves the cursor together with the last page. During a long pass the newest changes are looked at every so
 // often, so that fresh ones need not wait for old ones, and the cursor is written, so that others see it live.
-func (f *follower) pass(ctx context.Context, filter hubspot.Filter, complete func(*schemas.Cursor, time.Time)) (passStats, error) {
+func (f *follower) pass(ctx context.Context, filter hubspot.Filter, complete func(*schemas.Cursor, passStats)) (passStats, error) {
 	stats := passStats{start: f.client.Now()}
 	f.settling.passing(stats.start)
 	lastPeek := stats.start
@@ -134,7 +153,7 @@ func (f *follower) pass(ctx context.Context, filter hubspot.Filter, complete fun
 			advance = func(c *schemas.Cursor) {
 				c.PolledTo = later(c.PolledTo, earlier(walk.newest, stats.start))
 				if complete != nil {
-					complete(c, stats.start)
+					complete(c, stats)
 				}
 			}
 		}
@@ -157,21 +176,31 @@ func (f *follower) pass(ctx context.Context, filter hubspot.Filter, complete fun
 	}
 }
 
-// walkOn reads the next page of a walk. What cannot be all that there is is asked for again a few times: results missing
-// that the total counts, and records whose ids cannot be read and which so could not be read again later.
+// walkOn reads the next page of a walk. Results that it counts and does not show, or whose ids cannot be read, are asked for
+// again, as long as that brings more and the pass is not short anyway. The page has all that any of the answers showed.
+//
+// HubSpot rule: rows that changed just now may be missing from an answer.
 func (f *follower) walkOn(ctx context.Context, walk *idWalk, filter hubspot.Filter, names []string, stats *passStats) (hubspot.SearchPage, error) {
-	for try := 1; ; try++ {
+	shown := shownRows{}
+	for try, vain := 1, 0; ; try++ {
 		found, err := f.client.Search(ctx, walk.request(f.object, filter, names))
 		if err != nil {
 			return found, err
 		}
 		stats.requests++
 		next := *walk
-		err = next.step(found)
-		again := errors.Is(err, errPageShort) || slices.ContainsFunc(found.Rejected, withoutID)
-		if try == pageTries || !again {
-			*walk = next
+		if err := next.step(found); err != nil {
 			return found, err
+		}
+		if news := shown.add(found); news == 0 && try > 1 {
+			vain++
+		}
+		missing := shown.missing(found, walk.offset)
+		if missing == 0 || stats.missing > 0 || vain == pageVain || try == pageTries {
+			*walk = next
+			stats.missing += missing
+			found.Records = append(found.Records, shown.others(found)...)
+			return found, nil
 		}
 		if err := pause(ctx, pageRetry<<try/2, pageRetry<<try); err != nil {
 			return found, err
@@ -181,6 +210,7 @@ func (f *follower) walkOn(ctx context.Context, walk *idWalk, filter hubspot.Filt
 
 const (
 	pageTries = 5
+	pageVain  = 2                     // of them may bring nothing more
 	pageRetry = 25 * time.Millisecond // doubled with every try
 )
 
@@ -208,54 +238,4 @@ func (f *follower) append(ctx context.Context, found hubspot.SearchPage, names [
 	stats.counts = addCounts(stats.counts, counts)
 	f.summary.add(stats.start, counts)
 	return err
-}
-
-// idWalk goes through the results of a search, ascending by id.
-type idWalk struct {
-	last   int64     // highest id seen
-	offset int       // into the results above last, while a page brings no id to go on from
-	newest time.Time // newest modification time seen
-	done   bool
-}
-
-func (w *idWalk) request(o hubspot.Object, filter hubspot.Filter, properties []string) hubspot.SearchRequest {
-	filters := []hubspot.Filter{filter}
-	if w.last > 0 {
-		filters = append(filters, hubspot.Filter{Property: idProperty, Operator: "GT", Value: strconv.FormatInt(w.last, 10)})
-	}
-	return hubspot.SearchRequest{Object: o, Filters: filters, SortBy: idProperty, After: w.offset, Properties: properties}
-}
-
-var (
-	// errPageLoop says that the walk does not get on. Trusting such pages would lose records or never end.
-	errPageLoop = errors.New("results are not in the order asked for")
-	// errPageShort says that a page has no results though there are some.
-	errPageShort = errors.New("results are missing")
-)
-
-// step takes the next page. The last one names no next page and holds all there is; a page that ends too early by one
-// sign or the other is no end.
-func (w *idWalk) step(p hubspot.SearchPage) error {
-	before := w.last
-	for _, r := range p.Records {
-		id, err := strconv.ParseInt(r.ID, 10, 64)
-		if err != nil || id <= w.last {
-			return fmt.Errorf("id %s after %d: %w", r.ID, w.last, errPageLoop)
-		}
-		w.last = id
-		w.newest = later(w.newest, r.UpdatedAt)
-	}
-	n := len(p.Records) + len(p.Rejected)
-	if n == 0 && w.offset < p.Total {
-		return fmt.Errorf("none of %d after id %d, offset %d: %w", p.Total, w.last, w.offset, errPageShort)
-	}
-	w.done = n == 0 || p.Next == 0 && w.offset+n >= p.Total
-	if w.last > before || w.done {
-		w.offset = 0
-		return nil
-	}
-	if w.offset += n; w.offset >= 10_000 { // only malformed records so far
-		return fmt.Errorf("10,000 malformed records after id %d: %w", before, errPageLoop)
-	}
-	return nil
 }

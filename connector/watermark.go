@@ -57,6 +57,16 @@ func (v coverage) extend(since, start time.Time, settle time.Duration) coverage 
 	return coverage{from: earlier(v.from, since), start: later(v.start, start)}
 }
 
+// extendShort notes a deep pass in which results were counted and not shown. They may have changed at any time since, so it
+// proves nothing yet; only what the coverage has waited for as long as reach it waits for no longer.
+func (v coverage) extendShort(c schemas.Cursor, since, start time.Time, settle, reach time.Duration) coverage {
+	proven := start.Add(-reach)
+	if !proven.After(v.start) || v.start.IsZero() && (since.After(proven) || needed(c, start, settle).After(proven)) {
+		return v
+	}
+	return v.extend(since, proven, settle)
+}
+
 // watermark returns the CompleteThrough that the coverage proves on top of what the cursor says: none before the first
 // full read is done, for that brings what is older than the coverage.
 func (v coverage) watermark(c schemas.Cursor, settle time.Duration) time.Time {

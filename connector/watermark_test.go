@@ -89,3 +89,22 @@ func TestWatermarkNeverGoesBack(t *testing.T) {
 	v := coverage{}.extend(at(100), at(1030), settle)
 	equal(t, "watermark", v.watermark(c, settle), at(1000))
 }
+
+func TestAPassWithResultsMissingProvesOnlyWhatIsPastTheReach(t *testing.T) {
+	t.Parallel()
+	c := schemas.Cursor{BackfilledAt: at(0), CompleteThrough: at(9940)}
+	v := coverage{from: at(9000), start: at(10_000)}
+	for _, start := range []int{10_012, 10_900} { // reach is 900 s
+		equal(t, "coverage", v.extendShort(c, at(8000), at(start), settle, reach), v)
+	}
+	longer := v.extendShort(c, at(9940), at(10_960), settle, reach)
+	equal(t, "what was waited for long enough", longer, coverage{at(9000), at(10_060)})
+	equal(t, "watermark", longer.watermark(c, settle), at(10_000))
+	equal(t, "a whole pass makes up for it", longer.extend(at(9940), at(10_972), settle).watermark(c, settle), at(10_912))
+
+	equal(t, "the first pass of a process", coverage{}.extendShort(c, at(9040), at(10_012), settle, reach), coverage{})
+	v = coverage{}.extendShort(c, at(9040), at(10_852), settle, reach)
+	equal(t, "when it is late enough", v, coverage{at(9040), at(9952)})
+	equal(t, "watermark never goes back", v.watermark(c, settle), at(9940))
+	equal(t, "nothing was read yet", coverage{}.extendShort(schemas.Cursor{}, at(9940), at(10_000), settle, reach), coverage{})
+}
