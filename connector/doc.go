@@ -76,9 +76,10 @@
 //	                            turn for 45,000 records. It walks the log, not HubSpot, for ids. The first turn, and that of
 //	                            a pair that is new, is as fast as it gets
 //
-// A set that changed names the records at the other end; their sets are read too, and are in the log first. A set is one
-// message: 16,000 links fit into NATS' default max_payload of 1 MB, 130,000 into the embedded server's 8 MB; a larger set is a
-// dead letter that says so.
+// A link is in two sets, which cannot be read at one moment. A set that changed names the records at the other end; their sets
+// are read after it, those that changed theirs likewise, until both ends agree, and then all are in the log, the last one found
+// first. A set is one message: 16,000 links fit into NATS' default max_payload of 1 MB, 130,000 into the embedded server's 8
+// MB; a larger set is a dead letter that says so.
 //
 // # Two sources at once
 //
@@ -159,6 +160,9 @@
 //     ones included (TestRecordsThatEndHaveNoLinks); at once where a webhook names them
 //     (TestLinksThatAWebhookNamesAreReadAtOnce); and by the sweep alone where nothing does, removals too
 //     (TestChangesOfLinksAloneAreFoundByTheSweep)
+//   - both ends of a link agree, though they are read one after the other: who is linked to a record that ended is looked at,
+//     whoever noticed first (TestRecordsAtTheOtherEndOfAllThatARecordLostAreRead), and what changes in between is read again
+//     (TestALinkThatGoesWhileItsEndsAreReadIsInTheLogOfNeither)
 //   - a crash between a record and its links loses nothing (TestLinksOfARecordWhoseReaderDiedAreReadByTheNext), one during a
 //     sweep does not begin it anew (TestKillNineDuringASweepGoesOnWhereItWas,
 //     TestAWalkOverTheLogHandsOutEveryRecordOnceAndGoesOn)

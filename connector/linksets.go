@@ -21,9 +21,8 @@ const (
 	linksPerRequest = 50_000
 )
 
-// readSets reads the links of records over the given pairs and appends the sets that changed. Where back is set, and one
-// changed, the sets of the records at the other end are read first, and are in the log first: after a crash in between the
-// change is found again from this end.
+// readSets reads the links of records over the given pairs and appends the sets that changed. Where back is set, the sets
+// of the records at the other end of what changed are read, too (linkEnd).
 func (r *linkReader) readSets(ctx context.Context, client *hubspot.Client, t *linkType, records []walked, pairs []*linkPair, back bool) error {
 	var live, gone []string
 	for _, w := range records {
@@ -126,71 +125,56 @@ func (r *linkReader) take(t *linkType, s *setsRead) error {
 // linksPage is how many links of one record an answer holds. HubSpot rule.
 const linksPage = 500
 
-// appendSets appends the sets that differ from the log's.
+// appendSets appends the sets that differ from the log's. Where back is set, and the links of the other direction are known,
+// the records at the other end are looked at first.
 func (r *linkReader) appendSets(ctx context.Context, client *hubspot.Client, t *linkType, p *linkPair, sets map[string][]schemas.Link, back bool) error {
-	changed, touched, err := t.changedSets(ctx, p.to.object.Name, sets)
+	if back && p.to.loaded(t) {
+		return r.appendEnds(ctx, client, t, p, sets)
+	}
+	changed, err := t.changedSets(ctx, p.to.object.Name, sets)
 	if err != nil || len(changed) == 0 {
 		return err
 	}
-	if back && len(touched) > 0 && p.to.loaded(t) {
-		if err := r.readBack(ctx, client, p.to, t, touched); err != nil {
-			return err
-		}
+	news := make([]*schemas.Links, len(changed))
+	for i, c := range changed {
+		news[i] = c.links
 	}
-	_, err = t.log.Append(ctx, page{Origin: schemas.OriginPoll, Links: changed}, nil)
+	_, err = t.log.Append(ctx, page{Origin: schemas.OriginPoll, Links: news}, nil)
 	return err
 }
 
-// readBack reads the links of records at the other end of links that changed.
-func (r *linkReader) readBack(ctx context.Context, client *hubspot.Client, from, to *linkType, ids []string) error {
-	s := &setsRead{pair: from.pairTo(to), rest: ids}
-	for len(s.rest) > 0 && s.pair.refused == "" {
-		s.next(ctx, client, from)
-		if err := r.take(from, s); err != nil {
-			return err
-		}
-		changed, _, err := from.changedSets(ctx, to.object.Name, s.sets)
-		if err != nil {
-			return err
-		}
-		if len(changed) > 0 {
-			if _, err := from.log.Append(ctx, page{Origin: schemas.OriginPoll, Links: changed}, nil); err != nil {
-				return err
-			}
-		}
-	}
-	return nil
+// changedSet is a set of links that differs from the log's, and the ids at the other end of links that came, went or changed.
+type changedSet struct {
+	links *schemas.Links
+	ends  []string
 }
 
-// changedSets returns the sets that differ from the log's, and the ids at the other end of links that came, went or changed.
-func (t *linkType) changedSets(ctx context.Context, to string, sets map[string][]schemas.Link) (news []*schemas.Links, touched []string, err error) {
+// changedSets returns the sets that differ from the log's, ascending by id.
+func (t *linkType) changedSets(ctx context.Context, to string, sets map[string][]schemas.Link) (changes []changedSet, err error) {
 	l := t.log
 	entries := make([]*entry, 0, len(sets))
 	for _, id := range slices.Sorted(maps.Keys(sets)) {
 		links := &schemas.Links{Portal: l.portal, From: l.object.Name, ID: id, To: to, Links: sets[id]}
 		e := l.linksEntry(links, l.now())
 		if e.links == nil { // too large: its dead letter says so, once
-			news = append(news, links)
+			changes = append(changes, changedSet{links: links})
 			continue
 		}
 		entries = append(entries, e)
 	}
 	if err := l.lookup(ctx, entries, false); err != nil {
-		return nil, nil, err
+		return nil, err
 	}
-	ends := make(map[string]bool)
 	for _, e := range entries {
-		if e.judge(reading{}); e.verdict != changed {
-			continue
+		if e.judge(reading{}); e.verdict == changed {
+			changes = append(changes, changedSet{e.links, linkEnds(e)})
 		}
-		news = append(news, e.links)
-		linkEnds(ends, e)
 	}
-	return news, slices.Sorted(maps.Keys(ends)), nil
+	return changes, nil
 }
 
-// linkEnds adds the ids of links that are in the new set or the last one only, or differ.
-func linkEnds(ends map[string]bool, e *entry) {
+// linkEnds returns the ids of links that are in the new set or the last one only, or differ.
+func linkEnds(e *entry) []string {
 	before := map[schemas.Link]bool{}
 	if e.last.seq > 0 {
 		if c, err := schemas.DecodeControl(e.last.msg); err == nil {
@@ -199,6 +183,7 @@ func linkEnds(ends map[string]bool, e *entry) {
 			}
 		}
 	}
+	ends := make(map[string]bool)
 	for _, link := range e.links.Links {
 		if before[link] {
 			delete(before, link)
@@ -209,4 +194,5 @@ func linkEnds(ends map[string]bool, e *entry) {
 	for link := range before {
 		ends[link.ID] = true
 	}
+	return slices.Sorted(maps.Keys(ends))
 }
