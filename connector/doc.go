@@ -162,7 +162,9 @@
 //     (TestChangesOfLinksAloneAreFoundByTheSweep)
 //   - both ends of a link agree, though they are read one after the other: who is linked to a record that ended is looked at,
 //     whoever noticed first (TestRecordsAtTheOtherEndOfAllThatARecordLostAreRead), and what changes in between is read again
-//     (TestALinkThatGoesWhileItsEndsAreReadIsInTheLogOfNeither)
+//     (TestALinkThatGoesWhileItsEndsAreReadIsInTheLogOfNeither); a record that was archived too briefly to be noticed has its
+//     links back (TestLinksOfARecordThatWasAwayForAMomentComeBack); hints about links that are not read are forgotten
+//     (TestHintsAboutLinksThatNobodyReadsAreForgotten)
 //   - a crash between a record and its links loses nothing (TestLinksOfARecordWhoseReaderDiedAreReadByTheNext), one during a
 //     sweep does not begin it anew (TestKillNineDuringASweepGoesOnWhereItWas,
 //     TestAWalkOverTheLogHandsOutEveryRecordOnceAndGoesOn)

@@ -66,6 +66,33 @@ func TestALinkThatGoesWhileItsEndsAreReadIsInTheLogOfNeither(t *testing.T) {
 	must(t, stop())
 }
 
+// TestLinksOfARecordThatWasAwayForAMomentComeBack archives a deal and restores it before anybody asks for it: there is
+// nothing new of the deal, but its links were read meanwhile.
+func TestLinksOfARecordThatWasAwayForAMomentComeBack(t *testing.T) {
+	t.Parallel()
+	b := setupSource(t, linkedPortal(), endsOnly())
+	stop := b.run(b.source)
+	b.sweptAfter(b.source, time.Time{})
+	var deal, contact string
+	for l := range b.sim.TruthLinks("deals", "contacts") {
+		deal, contact = l.ID, l.To
+	}
+	worked := func() bool { return waitingHints(t, b.source.hints) == 0 }
+	must(t, b.sim.Archive("deals", deal))
+	b.hintLinks("contacts", contact, "deals")
+	eventually(t, "the links of its contact are read", 20*time.Second, worked)
+	if b.linksOf()["deals "+deal+" contacts"] != "" {
+		t.Error("the deal has links while it is archived")
+	}
+	must(t, b.sim.Restore("deals", deal))
+	e := webhookEvent{PortalID: webhookID(b.source.portal), SubscriptionType: "deal.restore", ObjectID: webhookID(deal)}
+	told, ignored := e.hints(b.source.portal, objectNames{b.follower("deals").object})
+	equal(t, "ignored", ignored, "")
+	must(t, b.source.hints.publish(t.Context(), told...))
+	eventually(t, "the links are back", 20*time.Second, func() bool { return b.linksDiffer(linkedObjects...) == "" })
+	must(t, stop())
+}
+
 // endsOnly is a source that finds changes of links by nothing but what a test tells it.
 func endsOnly() Config {
 	cfg := quick(time.Hour)

@@ -58,8 +58,11 @@ func (r *linkReader) followHints(ctx context.Context) (stop func()) {
 // errLinksNotReady says that a type is being read whole, or another source leads.
 var errLinksNotReady = errors.New("links of this type cannot be read yet")
 
-// submit hands hints to the goroutine that reads, and waits for the outcome.
+// submit hands hints to the goroutine that reads, and waits for the outcome. Where no links are read they are forgotten.
 func (r *linkReader) submit(ctx context.Context, t *linkType, batch []*schemas.Hint) error {
+	if r.choice.none {
+		return nil
+	}
 	h := &linkHints{t: t, hints: batch, done: make(chan error, 1)}
 	select {
 	case r.hinted <- h:
@@ -77,6 +80,10 @@ func (r *linkReader) submit(ctx context.Context, t *linkType, batch []*schemas.H
 // answerHints reads what hints are about and says what came of it.
 func (r *linkReader) answerHints(ctx context.Context, h *linkHints) {
 	t := h.t
+	if r.discovered && len(t.pairs) == 0 { // nothing to link to; should a pair appear, all records are read for it
+		h.done <- nil
+		return
+	}
 	if !r.discovered || t.needsBackfill() || t.log.Cursor().Links == nil || t.log.standsBy(ctx) {
 		h.done <- errLinksNotReady
 		return

@@ -41,3 +41,21 @@ func TestLinksThatAWebhookNamesAreReadAtOnce(t *testing.T) {
 	}
 	equal(t, "sets published twice", b.doubledSets(), "")
 }
+
+// TestHintsAboutLinksThatNobodyReadsAreForgotten reads no links at all, and links that an object type has none of.
+func TestHintsAboutLinksThatNobodyReadsAreForgotten(t *testing.T) {
+	t.Parallel()
+	for name, cfg := range map[string]Config{
+		"none":     {Objects: linkedObjects, Associations: []string{"none"}},
+		"no pairs": {Objects: linkedObjects, Associations: []string{"contacts:companies"}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			b := setupSource(t, linkedPortal(), cfg)
+			stop := b.run(b.source)
+			b.hintLinks("deals", b.sim.IDs("deals", 0, 1, 1)[0], "")
+			eventually(t, "the hint is gone", 20*time.Second, func() bool { return waitingHints(t, b.source.hints) == 0 })
+			must(t, stop())
+		})
+	}
+}

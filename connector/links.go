@@ -79,13 +79,14 @@ const (
 
 // run reads links until ctx ends.
 func (r *linkReader) run(ctx context.Context) error {
+	stopHints := r.followHints(ctx)
+	defer stopHints()
 	if r.choice.none || len(r.types) == 0 {
+		<-ctx.Done()
 		return nil
 	}
 	defer r.reset(ctx)
 	r.reset(ctx)
-	stopHints := r.followHints(ctx)
-	defer stopHints()
 	timer := time.NewTimer(0)
 	defer timer.Stop()
 	for {

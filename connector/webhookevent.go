@@ -156,6 +156,11 @@ func (e *webhookEvent) hints(portal string, objects objectNames) (list []*schema
 			continue
 		}
 		list = append(list, e.hint(kind, portal, name, id, ""))
+		if change == "restore" {
+			// Links came back with it. If its being archived was never noticed there is nothing new of the record itself, but
+			// its links may have been read meanwhile.
+			list = append(list, e.hint(schemas.HintLinks, portal, name, id, ""))
+		}
 	}
 	if len(list) == 0 {
 		return nil, "without a record id that is a number"

@@ -30,7 +30,7 @@ func TestEveryEventBecomesTheHintsItNeeds(t *testing.T) {
 		`"subscriptionType":"contact.creation","objectId":1`:                                                                                              "contacts.1",
 		`"eventType":"contact.creation","objectId":1`:                                                                                                     "contacts.1",
 		`"subscriptionType":"company.deletion","objectId":1`:                                                                                              "companies.1",
-		`"subscriptionType":"deal.restore","objectId":1`:                                                                                                  "deals.1",
+		`"subscriptionType":"deal.restore","objectId":1`:                                                                                                  "_links.deals.1._all deals.1",
 		`"subscriptionType":"ticket.propertyChange","objectId":1,"propertyName":"subject"`:                                                                "tickets.1",
 		`"subscriptionType":"product.creation","objectId":"1"`:                                                                                            "products.1",
 		`"subscriptionType":"line_item.deletion","objectId":1`:                                                                                            "line_items.1",
