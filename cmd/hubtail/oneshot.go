@@ -92,15 +92,6 @@ func passAndApply(ctx context.Context, s *sink.Sink, pass, applied func(context.
 	return errors.Join(passErr, err)
 }
 
-// waitApplied waits until the sink has committed everything that is in the log of the portal now.
-func waitApplied(ctx context.Context, js jetstream.JetStream, stream, portal string, s *sink.Sink) error {
-	last, err := lastOf(ctx, js, stream, portal)
-	if err != nil {
-		return err
-	}
-	return waitUntil(ctx, 50*time.Millisecond, func() bool { return s.Stats().Position >= last })
-}
-
 // lastOf returns the sequence of the last message of a portal, 0 if it has none.
 func lastOf(ctx context.Context, js jetstream.JetStream, stream, portal string) (uint64, error) {
 	str, err := js.Stream(ctx, stream)
