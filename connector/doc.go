@@ -189,7 +189,8 @@
 //   - HubSpot is told that a webhook arrived once its hints are on disk (TestAHintIsStoredBeforeHubSpotIsTold); forged,
 //     stale, oversized and malformed deliveries change nothing
 //     (TestForgedStaleOversizedAndMalformedDeliveriesChangeNothing), what nothing is read for is taken and forgotten
-//     (TestWhatNothingIsReadForIsTakenAndForgotten)
+//     (TestWhatNothingIsReadForIsTakenAndForgotten), and values of other types than documented are taken as what they mean
+//     (TestTimesAndPortalsAreReadInWhateverTypeTheyCome)
 //   - hints survive kill -9 of a source (TestHintsSurviveKillNineOfTheSource) and an outage of HubSpot
 //     (TestHintsWaitWhileHubSpotIsAway); no id keeps others back (TestAnIDThatIsNoneKeepsNobodyBack); standbys leave them
 //     alone (TestOnlyTheLeaderWorksOffHints)
@@ -223,5 +224,9 @@
 //     (TestACrashAtAnyStepOfAPrivacyDeletionIsMadeUpFor); it needs no running source and disturbs none
 //     (TestEraseByHandWithoutARunningSource, TestEraseByHandBesideARunningSource,
 //     TestASyncErasesWhatHintsSayWasDeletedForPrivacy)
+//   - none that a webhook tells of is forgotten: not of an object type that is not read any longer
+//     (TestAPrivacyDeletionOfATypeThatIsNotReadAnyLongerErasesIt) or whose reading fails
+//     (TestAPrivacyDeletionThatItsFollowerDoesNotTakeIsDoneAllTheSame); one that cannot be read is refused, so that HubSpot
+//     shows it (TestAPrivacyDeletionThatCannotBeReadIsAskedForAgain)
 //   - everything stops within a bound when the context ends (TestRunStopsWithItsContext)
 package connector

@@ -199,6 +199,7 @@ func (s *Source) lead(ctx context.Context) error {
 	g.Go(func() error { return s.links.run(gctx) })
 	g.Go(func() error { return s.tellStops(gctx) })
 	g.Go(func() error { return s.keepVerified(gctx) })
+	g.Go(func() error { s.keepErased(gctx); return nil })
 	if err := g.Wait(); err != nil && ctx.Err() == nil {
 		return err
 	}
@@ -288,6 +289,7 @@ func (s *Source) once(ctx context.Context, followers []*follower, owners, full b
 		}
 		return err
 	})
+	eraseErr := s.eraseLeft(ctx, purgePatience)
 	each(func(f *follower) error { return f.eraseOnce(ctx) })
 	each(func(f *follower) error { return f.archived.once(ctx) })
 	var load []*follower
@@ -317,7 +319,7 @@ func (s *Source) once(ctx context.Context, followers []*follower, owners, full b
 	if s.owners != nil && owners {
 		errs[len(followers)] = s.owners.syncOnce(ctx)
 	}
-	return errors.Join(append(errs, linkErr)...)
+	return errors.Join(append(errs, linkErr, eraseErr)...)
 }
 
 // named returns the followers of the named objects, all of them if none is named.

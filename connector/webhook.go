@@ -34,7 +34,8 @@ type ReceiverConfig struct {
 // for. All else changes nothing:
 //
 //	405 not a POST      413 body or number of events too large      401 forged, stale, or with another secret or URL
-//	400 no JSON array   503 hints cannot be stored now, or more deliveries at a time than memory is set aside for
+//	400 no JSON array, or a privacy deletion that cannot be read (all else of the delivery is stored)
+//	503 hints cannot be stored now, or more deliveries at a time than memory is set aside for
 type Receiver struct {
 	cfg     ReceiverConfig
 	hints   *hints
@@ -131,13 +132,18 @@ func (r *Receiver) receive(w http.ResponseWriter, req *http.Request) int {
 // store answers for events that HubSpot sent.
 func (r *Receiver) store(ctx context.Context, events []webhookEvent) int {
 	var all []*schemas.Hint
-	ignored := 0
+	ignored, lost := 0, 0
 	for i := range events {
 		list, why := events[i].hints(r.hints.portal, r.objects)
-		if why != "" {
+		switch {
+		case why != "" && events[i].isLostPurge(r.hints.portal, r.objects):
+			lost++
+			r.logger.Error("privacy deletion that cannot be read, HubSpot is told to come again: find the record in HubSpot's own log of webhooks, and erase it with `hubtail erase`",
+				"type", events[i].cause(), "object_type", string(events[i].ObjectTypeID), "occurred_at", events[i].at(), "why", why)
+		case why != "":
 			ignored++
 			object, change := events[i].kind()
-			r.stats.once(r.logger, "webhook event ignored: "+why, "type", object+"."+change, "object_type", events[i].ObjectTypeID, "portal", string(events[i].PortalID))
+			r.stats.once(r.logger, "webhook event ignored: "+why, "type", object+"."+change, "object_type", string(events[i].ObjectTypeID), "portal", string(events[i].PortalID))
 		}
 		all = append(all, list...)
 	}
@@ -145,7 +151,10 @@ func (r *Receiver) store(ctx context.Context, events []webhookEvent) int {
 		r.stats.often(r.logger, "webhooks cannot be stored, HubSpot is told to come again", err)
 		return http.StatusServiceUnavailable
 	}
-	r.stats.stored(len(events), len(all), ignored)
+	r.stats.stored(len(events)-lost, len(all), ignored)
+	if lost > 0 {
+		return http.StatusBadRequest
+	}
 	return http.StatusNoContent
 }
 

@@ -2,6 +2,7 @@ package connector
 
 import (
 	"bytes"
+	"cmp"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -17,39 +18,28 @@ import (
 // webhookEvent is one event of a webhook delivery, as far as it says what to read. Its values are left where they are: by
 // the time they are here they may be stale, and sensitive ones are "REDACTED".
 type webhookEvent struct {
-	PortalID         webhookID `json:"portalId"`
-	SubscriptionType string    `json:"subscriptionType"`
-	EventType        string    `json:"eventType"` // HubSpot's documents have both names
-	OccurredAt       int64     `json:"occurredAt"`
-	ObjectID         webhookID `json:"objectId"`
-	ObjectTypeID     string    `json:"objectTypeId"` // of object.*
-	PropertyName     string    `json:"propertyName"`
+	PortalID         webhookID     `json:"portalId"`
+	SubscriptionType webhookText   `json:"subscriptionType"`
+	EventType        webhookText   `json:"eventType"` // HubSpot's documents have both names
+	OccurredAt       webhookMillis `json:"occurredAt"`
+	ObjectID         webhookID     `json:"objectId"`
+	ObjectTypeID     webhookText   `json:"objectTypeId"` // of object.*
+	PropertyName     webhookText   `json:"propertyName"`
 
 	// Of a merge: the winner, the losers, and the record that came of it, which may be a third one.
-	PrimaryObjectID webhookID   `json:"primaryObjectId"`
-	MergedObjectIDs []webhookID `json:"mergedObjectIds"`
-	NewObjectID     webhookID   `json:"newObjectId"`
+	PrimaryObjectID webhookID  `json:"primaryObjectId"`
+	MergedObjectIDs webhookIDs `json:"mergedObjectIds"`
+	NewObjectID     webhookID  `json:"newObjectId"`
 
 	// Of a changed association: classic ones have AssociationType, those of object.* the type ids.
-	AssociationType  string    `json:"associationType"` // CONTACT_TO_COMPANY
-	FromObjectID     webhookID `json:"fromObjectId"`
-	ToObjectID       webhookID `json:"toObjectId"`
-	FromObjectTypeID string    `json:"fromObjectTypeId"`
-	ToObjectTypeID   string    `json:"toObjectTypeId"`
+	AssociationType  webhookText `json:"associationType"` // CONTACT_TO_COMPANY
+	FromObjectID     webhookID   `json:"fromObjectId"`
+	ToObjectID       webhookID   `json:"toObjectId"`
+	FromObjectTypeID webhookText `json:"fromObjectTypeId"`
+	ToObjectTypeID   webhookText `json:"toObjectTypeId"`
 
 	unreadable string // why the event is none
-}
-
-// webhookID is an id, a number, as text; "" if it is absent or something else.
-type webhookID string
-
-func (id *webhookID) UnmarshalJSON(data []byte) error {
-	digits := bytes.Trim(data, `"`)
-	if len(digits) == 0 || len(digits) > 19 || bytes.ContainsFunc(digits, func(r rune) bool { return r < '0' || r > '9' }) {
-		return nil
-	}
-	*id = webhookID(bytes.TrimLeft(digits, "0"))
-	return nil
+	namesPurge bool   // "privacyDeletion" stands somewhere in it
 }
 
 // maxEvents bounds the events of a delivery. HubSpot rule: up to 100.
@@ -69,14 +59,15 @@ func parseDelivery(body []byte) ([]webhookEvent, error) {
 		if len(events) == maxEvents {
 			return nil, errManyEvents
 		}
-		var e webhookEvent
-		if err := dec.Decode(&e); err != nil {
-			// A member of another type leaves the decoder behind the event.
-			if mismatch := (*json.UnmarshalTypeError)(nil); !errors.As(err, &mismatch) {
-				return nil, fmt.Errorf("event %d: %w", len(events), err)
-			}
-			e.unreadable = "a member has another type than HubSpot documents"
+		var raw json.RawMessage
+		if err := dec.Decode(&raw); err != nil {
+			return nil, fmt.Errorf("event %d: %w", len(events), err)
 		}
+		var e webhookEvent
+		if json.Unmarshal(raw, &e) != nil {
+			e = webhookEvent{unreadable: "it is no JSON object"}
+		}
+		e.namesPurge = bytes.Contains(bytes.ToLower(raw), []byte(strings.ToLower(privacyDeletion)))
 		events = append(events, e)
 	}
 	if _, err := dec.Token(); err != nil {
@@ -90,12 +81,45 @@ func parseDelivery(body []byte) ([]webhookEvent, error) {
 
 // kind returns the two parts of the subscription type: "contact", "propertyChange".
 func (e *webhookEvent) kind() (object, change string) {
-	name := e.SubscriptionType
-	if name == "" {
-		name = e.EventType
+	object, change, _ = strings.Cut(e.cause(), ".")
+	return strings.ToLower(object), change
+}
+
+func (e *webhookEvent) cause() string { return string(cmp.Or(e.SubscriptionType, e.EventType)) }
+
+// privacyDeletion is the change of an event that says that a record was deleted for privacy.
+const privacyDeletion = "privacyDeletion"
+
+func (e *webhookEvent) isPurge() bool {
+	_, change := e.kind()
+	return strings.EqualFold(change, privacyDeletion)
+}
+
+// isLostPurge reports whether an event that brought no hints may be a privacy deletion of a record that the log has: nobody
+// else tells of those, so they must not be forgotten.
+func (e *webhookEvent) isLostPurge(portal string, objects objectNames) bool {
+	object, change := e.kind()
+	switch {
+	case e.unreadable != "" || change == "":
+		return e.namesPurge
+	case !e.isPurge() || e.PortalID != "" && string(e.PortalID) != portal:
+		return false
+	case object == "" || object == objectEvents && e.ObjectTypeID == "":
+		return true
 	}
-	object, change, _ = strings.Cut(name, ".")
-	return object, change
+	return objects.erasable(e.object()) != "" // else it is no CRM object, such as a conversation
+}
+
+// objectEvents is what the subscription types of object types without one of their own begin with.
+const objectEvents = "object"
+
+// object returns the singular or the type id of the object type that the event is about.
+func (e *webhookEvent) object() string {
+	object, _ := e.kind()
+	if object == objectEvents {
+		object = string(e.ObjectTypeID)
+	}
+	return object
 }
 
 // objectNames finds the source's object types by the names that webhooks have for them.
@@ -123,31 +147,44 @@ func (o objectNames) known(name string) string {
 	return standard.Name
 }
 
+// erasable finds whatever object type the log may have, whether the source reads it or not: a custom one that it does not
+// read by its type id.
+func (o objectNames) erasable(name string) string {
+	if found := o.known(name); found != "" {
+		return found
+	}
+	if isTypeID(name) {
+		return name
+	}
+	return ""
+}
+
 // hints returns what the source should read because of the event, or why there is nothing.
 func (e *webhookEvent) hints(portal string, objects objectNames) (list []*schemas.Hint, ignored string) {
-	object, change := e.kind()
+	object := e.object()
+	_, change := e.kind()
+	if e.isPurge() {
+		change = privacyDeletion // in whatever case it is written
+	}
 	switch {
 	case e.unreadable != "":
 		return nil, e.unreadable
 	case string(e.PortalID) != portal:
 		return nil, "of another portal"
-	case object == "object":
-		object = e.ObjectTypeID
 	}
 	if change == "associationChange" {
 		return e.linksHints(portal, object, objects)
 	}
-	kind, ids := schemas.HintRecord, []webhookID{e.ObjectID}
+	kind, ids, name := schemas.HintRecord, []webhookID{e.ObjectID}, objects.find(object)
 	switch change {
 	case "creation", "deletion", "restore", "propertyChange":
 	case "merge":
 		ids = append([]webhookID{e.ObjectID, e.PrimaryObjectID, e.NewObjectID}, e.MergedObjectIDs...)
-	case "privacyDeletion":
-		kind = schemas.HintPurge
+	case privacyDeletion:
+		kind, name = schemas.HintPurge, objects.erasable(object)
 	default:
 		return nil, "of a type that nothing is read for"
 	}
-	name := objects.find(object)
 	if name == "" {
 		return nil, "about an object type that is not among --objects"
 	}
@@ -170,11 +207,11 @@ func (e *webhookEvent) hints(portal string, objects objectNames) (list []*schema
 
 // linksHints returns hints that both ends of an association have to be looked at, as far as the source reads them.
 func (e *webhookEvent) linksHints(portal, object string, objects objectNames) (list []*schemas.Hint, ignored string) {
-	from, to := e.FromObjectTypeID, e.ToObjectTypeID
+	from, to := string(e.FromObjectTypeID), string(e.ToObjectTypeID)
 	if from == "" {
 		from = object
 	}
-	if a, b, ok := strings.Cut(strings.ToLower(e.AssociationType), "_to_"); ok && objects.known(a)+objects.known(b) != "" {
+	if a, b, ok := strings.Cut(strings.ToLower(string(e.AssociationType)), "_to_"); ok && objects.known(a)+objects.known(b) != "" {
 		from, to = a, b
 	}
 	if name := objects.find(from); name != "" && e.FromObjectID != "" {
@@ -190,13 +227,9 @@ func (e *webhookEvent) linksHints(portal, object string, objects objectNames) (l
 }
 
 func (e *webhookEvent) hint(kind schemas.HintKind, portal, object string, id webhookID, to string) *schemas.Hint {
-	cause := e.SubscriptionType
-	if cause == "" {
-		cause = e.EventType
-	}
 	return &schemas.Hint{
 		Kind: kind, Portal: portal, Object: object, ID: string(id), To: to,
-		OccurredAt: e.at(), Cause: cause, Property: e.PropertyName,
+		OccurredAt: e.at(), Cause: e.cause(), Property: string(e.PropertyName),
 	}
 }
 
@@ -206,5 +239,5 @@ func (e *webhookEvent) at() time.Time {
 	if e.OccurredAt <= 0 || e.OccurredAt > year2200 {
 		return time.Time{}
 	}
-	return time.UnixMilli(e.OccurredAt).UTC()
+	return time.UnixMilli(int64(e.OccurredAt)).UTC()
 }

@@ -46,6 +46,17 @@ func TestEveryEventBecomesTheHintsItNeeds(t *testing.T) {
 		`"subscriptionType":"contact.associationChange","associationType":"CONTACT_TO_QUOTE","fromObjectId":1,"toObjectId":2`:                             "_links.contacts.1.quotes",
 		`"subscriptionType":"contact.associationChange","associationType":"CONTACT_TO_SPACESHIP","fromObjectId":1,"toObjectId":2`:                         "_links.contacts.1._all",
 		`"subscriptionType":"contact.associationChange","associationType":"MEETING_EVENT_TO_CONTACT","fromObjectId":1,"toObjectId":2`:                     "_links.contacts.2._all",
+		`"subscriptionType":"company.privacyDeletion","objectId":"1"`:                                                                                     "_purge.companies.1",
+		`"subscriptionType":"quote.privacyDeletion","objectId":1.0`:                                                                                       "_purge.quotes.1",
+		`"subscriptionType":"object.privacyDeletion","objectTypeId":"0-14","objectId":1e0`:                                                                "_purge.quotes.1",
+		`"subscriptionType":"object.privacyDeletion","objectTypeId":"2-99","objectId":1`:                                                                  "_purge.2-99.1",
+		`"subscriptionType":"CONTACT.privacydeletion","objectId":1`:                                                                                       "_purge.contacts.1",
+		`"subscriptionType":null,"eventType":"contact.privacyDeletion","objectId":1`:                                                                      "_purge.contacts.1",
+		`"subscriptionType":"conversation.privacyDeletion","objectId":1`:                                                                                  "",
+		`"subscriptionType":"contact.merge","primaryObjectId":1.0,"mergedObjectIds":2,"newObjectId":"3"`:                                                  "contacts.1 contacts.2 contacts.3",
+		`"subscriptionType":"contact.merge","primaryObjectId":1,"mergedObjectIds":null`:                                                                   "contacts.1",
+		`"subscriptionType":"contact.propertyChange","objectId":1,"propertyName":{"a":1}`:                                                                 "contacts.1",
+		`"subscriptionType":"contact.creation","objectId":9223372036854775808`:                                                                            "",
 		`"subscriptionType":"conversation.creation","objectId":1`:                                                                                         "",
 		`"subscriptionType":"contact.newMessage","objectId":1`:                                                                                            "",
 		`"subscriptionType":"object.creation","objectId":1`:                                                                                               "",
@@ -67,6 +78,27 @@ func TestEveryEventBecomesTheHintsItNeeds(t *testing.T) {
 		equal(t, event, strings.Join(got, " "), want)
 		for _, h := range list {
 			equal(t, "time", h.OccurredAt, time.UnixMilli(1790000000123).UTC())
+		}
+	}
+}
+
+func TestTimesAndPortalsAreReadInWhateverTypeTheyCome(t *testing.T) {
+	t.Parallel()
+	for _, portal := range []string{`4711`, `"4711"`, `4711.0`, `4.711e3`} {
+		for at, want := range map[string]int64{
+			`1790000000123`: 1790000000123, `"1790000000123"`: 1790000000123, `1.79e12`: 1790000000000, `1790000000123.0`: 1790000000123,
+			`"2026-09-21T14:13:20.123Z"`: 1790000000123, `null`: 0, `"soon"`: 0, `{}`: 0, `-5`: 0, `1e99`: 0, `1.5`: 0,
+		} {
+			event := `{"portalId":` + portal + `,"occurredAt":` + at + `,"subscriptionType":"contact.privacyDeletion","objectId":1}`
+			events, err := parseDelivery([]byte("[" + event + "]"))
+			must(t, err)
+			list, ignored := events[0].hints("4711", testNames(t))
+			equal(t, event+" is ignored", ignored, "")
+			millis := int64(0)
+			if !list[0].OccurredAt.IsZero() {
+				millis = list[0].OccurredAt.UnixMilli()
+			}
+			equal(t, event, millis, want)
 		}
 	}
 }
