@@ -195,7 +195,8 @@
 //     (TestHintsWaitWhileHubSpotIsAway); no id keeps others back (TestAnIDThatIsNoneKeepsNobodyBack); standbys leave them
 //     alone (TestOnlyTheLeaderWorksOffHints)
 //   - the more webhooks come the more records a read brings (TestTheMoreHappensTheMoreRecordsARead), and what they should
-//     have told of and did not is noticed (TestAChangeThatNoWebhookToldOfIsNoticed)
+//     have told of and did not is noticed (TestAChangeThatNoWebhookToldOfIsNoticed), also that none comes at all
+//     (TestAReceiverThatHearsNothingIsNoticed)
 //   - hints are gone only once they were worked off: those of a taker that died, stopped or failed are handed out again
 //     (TestHintsOfATakerThatDiedAreHandedOutAgain, TestHintsThatWereNotWorkedOffAreHandedOutAgainAtOnce), nobody else's
 //     meanwhile (TestHintsInWorkAreHandedToNobodyElse)

@@ -15,7 +15,8 @@ type hintWatch struct {
 	now func() time.Time // HubSpot's clock
 
 	mu         sync.Mutex // guards the fields below
-	since      time.Time  // when the first hint was heard; there are no webhooks before
+	expected   bool       // there is a receiver: that nothing at all is heard is news, too
+	since      time.Time  // when the first hint was heard; until then, if they are expected, when the watch began
 	count      int64      // hints heard
 	heard      map[string]time.Time
 	pruned     time.Time
@@ -45,13 +46,38 @@ const (
 	watchNames = 50
 )
 
+// expect says that there is a receiver.
+func (w *hintWatch) expect() {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.expected = true
+}
+
+// begin sets since where webhooks are expected and none came yet. The watch begins with the work: a source on standby
+// finds nothing.
+func (w *hintWatch) begin(now time.Time) {
+	if w.expected && w.since.IsZero() {
+		w.since = now
+	}
+}
+
+// judgedFrom returns from when on changes ought to have been told of. When the first webhook comes, subscriptions are being
+// made, and they take some minutes to count.
+func (w *hintWatch) judgedFrom() time.Time {
+	if w.count == 0 {
+		return w.since
+	}
+	return w.since.Add(watchPatience)
+}
+
 // hear notes a hint.
 func (w *hintWatch) hear(h *schemas.Hint) {
 	now := w.now()
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	if w.since.IsZero() {
+	if w.count == 0 { // webhooks begin: what was before says nothing of them
 		w.since, w.heard = now, make(map[string]time.Time)
+		w.found, w.unheard, w.properties = nil, nil, nil
 	}
 	w.count++
 	if len(w.heard) >= watchMost && now.Sub(w.pruned) >= watchPatience/3 {
@@ -68,14 +94,14 @@ func (w *hintWatch) find(events []*schemas.Event) {
 	now := w.now()
 	w.mu.Lock()
 	defer w.mu.Unlock()
+	w.begin(now)
 	w.judge(now)
 	if w.since.IsZero() || len(w.heard) >= watchMost {
 		return
 	}
 	for _, e := range events {
 		c := foundChange{id: e.ID, kind: subscriptionOf(e.Op), at: later(e.UpdatedAt, e.ArchivedAt), found: now}
-		// What happened at the time when webhooks were switched on may not have been told of.
-		if c.kind == "" || c.at.Before(w.since.Add(watchPatience)) || len(w.found) >= watchMost {
+		if c.kind == "" || c.at.Before(w.judgedFrom()) || len(w.found) >= watchMost {
 			continue
 		}
 		if c.kind == "propertyChange" {
@@ -116,16 +142,21 @@ func (w *hintWatch) judge(now time.Time) {
 	w.found = slices.Delete(w.found, 0, due)
 }
 
-// report returns what was noticed so far, nil if no webhook ever came.
+// report returns what was noticed so far, nil if no webhook ever came and none was expected.
 func (w *hintWatch) report() *schemas.Webhooks {
 	now := w.now()
 	w.mu.Lock()
 	defer w.mu.Unlock()
+	w.begin(now)
 	w.judge(now)
 	if w.since.IsZero() {
 		return nil
 	}
-	return &schemas.Webhooks{Since: w.since, Hints: w.count, Missed: maps.Clone(w.unheard), Properties: maps.Clone(w.properties)}
+	report := &schemas.Webhooks{Since: w.since, Hints: w.count, Missed: maps.Clone(w.unheard), Properties: maps.Clone(w.properties)}
+	if judged := now.Add(-watchPatience); judged.After(w.judgedFrom()) {
+		report.Judged = judged
+	}
+	return report
 }
 
 // subscriptionOf returns the kind of subscription that tells of an op, "" if there is none.

@@ -57,6 +57,34 @@ func TestAChangeThatNoWebhookToldOfIsNoticed(t *testing.T) {
 	equal(t, "properties", fmt.Sprint(r.Properties), "map[city:3 zip:1]")
 }
 
+// TestAReceiverThatHearsNothingIsNoticed has a receiver that no webhook reaches, and then one subscription of several.
+func TestAReceiverThatHearsNothingIsNoticed(t *testing.T) {
+	t.Parallel()
+	now := day
+	w := watchAt(&now)
+	w.expect()
+	equal(t, "too early", w.report().Judged.IsZero(), true)
+	w.find(found("1", schemas.OpCreated, now.Add(-time.Second))) // before the source was there
+	w.find(found("2", schemas.OpCreated, now))
+	now = now.Add(watchPatience - time.Second)
+	equal(t, "judged too early", len(w.report().Missed), 0)
+	now = now.Add(2 * time.Second)
+	r := w.report()
+	equal(t, "hints", r.Hints, 0)
+	equal(t, "missed", fmt.Sprint(r.Missed), "map[creation:1]")
+	equal(t, "judged", r.Judged, day.Add(time.Second))
+
+	w.hear(hint("3", 0)) // somebody subscribes something
+	r = w.report()
+	equal(t, "begun anew", len(r.Missed), 0)
+	equal(t, "too early again", r.Judged.IsZero(), true)
+	now = now.Add(watchPatience + time.Second)
+	w.find(found("3", schemas.OpUpdated, now, "city"))
+	now = now.Add(watchPatience)
+	equal(t, "missed", fmt.Sprint(w.report().Missed), "map[propertyChange:1]")
+	equal(t, "judged again", w.report().Judged.IsZero(), false)
+}
+
 func TestWhatIsRememberedOfWebhooksIsBounded(t *testing.T) {
 	t.Parallel()
 	now := day

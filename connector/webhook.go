@@ -72,6 +72,7 @@ func (s *Source) NewReceiver(cfg ReceiverConfig) (*Receiver, error) {
 	}
 	for _, f := range s.followers {
 		r.objects = append(r.objects, f.object)
+		f.heard.expect()
 	}
 	return r, nil
 }

@@ -35,7 +35,8 @@ type Cursor struct {
 	NewProperties []NewProperty `json:"new_properties,omitempty"`
 	// Reread is the last walk that read all records again, finished or not; nil before the first.
 	Reread *Reread `json:"reread,omitempty"`
-	// Webhooks is what HubSpot's webhooks told of the object type since the source started; nil if nothing.
+	// Webhooks is what HubSpot's webhooks told of the object type since the source started; nil if nothing and the source has
+	// no receiver.
 	Webhooks *Webhooks `json:"webhooks,omitempty"`
 	// Quota is what the source had used of HubSpot's quota when it wrote the cursor, all object types together.
 	Quota *Quota `json:"quota,omitempty"`
@@ -50,8 +51,10 @@ type Verified struct {
 
 // Webhooks compares what webhooks told of with what polling found.
 type Webhooks struct {
-	Since time.Time `json:"since"` // when the first hint was read; HubSpot's clock
+	Since time.Time `json:"since"` // when the first hint was read, or, without any yet, when the source began; HubSpot's clock
 	Hints int64     `json:"hints"` // read since
+	// Judged is up to when the changes that polling found were compared with the hints; zero if it is too early to.
+	Judged time.Time `json:"judged,omitzero"`
 	// Missed counts changes that polling found and no webhook told of, by kind of subscription: "propertyChange", ...
 	Missed map[string]int64 `json:"missed,omitempty"`
 	// Properties counts in how many of the propertyChanges among them each property had changed.
@@ -115,6 +118,7 @@ func (c *Cursor) normalise() {
 	}
 	if c.Webhooks != nil {
 		milliseconds(&c.Webhooks.Since)
+		milliseconds(&c.Webhooks.Judged)
 	}
 	if c.Quota != nil {
 		milliseconds(&c.Quota.ParkedUntil)

@@ -31,7 +31,8 @@ func webhooksCommand() *cli.Command {
 		Usage: "what to subscribe in HubSpot so that changes arrive at once, and whether something is missing",
 		Description: "Prints the subscriptions for an app (HubSpot: Settings, Integrations, Private Apps, the app, Webhooks), from the portal's\n" +
 			"own object types and properties. The app's client secret goes into HUBSPOT_CLIENT_SECRET, the URL it calls into --webhook-url.\n" +
-			"--check says what polling found and no webhook told of (exit code 3 then); --listen is a receiver and nothing else, of\n" +
+			"--check says what polling found and no webhook told of within 3 minutes (exit code 3 then), of a source with a receiver\n" +
+			"also that none came at all; what is missing shows some 6 minutes after the first. --listen is a receiver alone, of\n" +
 			"which any number may run beside the sources.\n\n" +
 			"Examples:\n  HUBSPOT_ACCESS_TOKEN=... hubtail webhooks --objects contacts,deals\n" +
 			"  hubtail webhooks --check --nats-url nats://localhost:4222\n" +
@@ -131,7 +132,7 @@ func printWrapped(w io.Writer, items []string, indent string, width int) {
 type webhooksCheck struct {
 	Portal string `json:"portal"`
 	Object string `json:"object"`
-	// Webhooks is nil if none came since the source started.
+	// Webhooks is nil if none came since the source started, and it has no receiver.
 	Webhooks *schemas.Webhooks `json:"webhooks"`
 }
 
@@ -180,8 +181,16 @@ func (k webhooksCheck) text() string {
 		return "no webhook came since the source started"
 	}
 	text := fmt.Sprintf("%s read since %s", thousands(w.Hints), w.Since.Format(time.DateTime))
-	if len(w.Missed) == 0 {
-		return text + ", nothing missing"
+	if w.Hints == 0 {
+		text = "no webhook came since the source started at " + w.Since.Format(time.DateTime)
+	}
+	switch {
+	case len(w.Missed) == 0 && w.Judged.IsZero():
+		return text + "; too early to say what is missing, ask again in some minutes"
+	case len(w.Missed) == 0 && w.Hints == 0:
+		return text + ", and polling found no change until " + w.Judged.Format(time.DateTime)
+	case len(w.Missed) == 0:
+		return text + ", nothing missing until " + w.Judged.Format(time.DateTime)
 	}
 	text += ", not told of: " + counted(w.Missed)
 	if len(w.Properties) > 0 {

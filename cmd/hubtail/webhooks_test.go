@@ -170,8 +170,11 @@ func TestWhatWebhooksDidNotTellIsPrinted(t *testing.T) {
 	t.Parallel()
 	since := time.Date(2026, 3, 12, 10, 0, 0, 0, time.UTC)
 	for want, w := range map[string]*schemas.Webhooks{
-		"no webhook came since the source started":              nil,
-		"1,200 read since 2026-03-12 10:00:00, nothing missing": {Since: since, Hints: 1200},
+		"no webhook came since the source started":                                                                               nil,
+		"1,200 read since 2026-03-12 10:00:00, nothing missing until 2026-03-12 11:00:00":                                        {Since: since, Hints: 1200, Judged: since.Add(time.Hour)},
+		"3 read since 2026-03-12 10:00:00; too early to say what is missing, ask again in some minutes":                          {Since: since, Hints: 3},
+		"no webhook came since the source started at 2026-03-12 10:00:00, and polling found no change until 2026-03-12 11:00:00": {Since: since, Judged: since.Add(time.Hour)},
+		"no webhook came since the source started at 2026-03-12 10:00:00, not told of: creation 2":                               {Since: since, Missed: map[string]int64{"creation": 2}},
 		"7 read since 2026-03-12 10:00:00, not told of: creation 2, propertyChange 1; changed then: zip 3, city 1": {
 			Since: since, Hints: 7, Missed: map[string]int64{"propertyChange": 1, "creation": 2}, Properties: map[string]int64{"city": 1, "zip": 3},
 		},
