@@ -133,6 +133,9 @@ func (l *objectLog) append(ctx context.Context, d *draft, advance func(*schemas.
 		if err := l.absorb(ctx, d); err != nil {
 			return err
 		}
+		if err := l.shield(ctx, d, refusals > 2); err != nil {
+			return err
+		}
 		err := l.publish(ctx, d, advance)
 		switch {
 		case err == nil:

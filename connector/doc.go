@@ -221,7 +221,9 @@
 //     (TestALoserThatTheIndexStillShowsDoesNotComeBack)
 //   - a privacy deletion leaves no value in the log (TestAPrivacyDeletionLeavesNoValueInTheLog,
 //     TestWhatComesIntoTheLogDuringAPrivacyDeletionIsErasedToo, TestAStreamThatForbidsDeletingIsPurgedAllTheSame), and
-//     nothing of it ever comes back (TestAnErasedRecordNeverComesBack, TestAPrivacyDeletionByWebhookErasesTheContact); a crash at any step is made up for
+//     nothing of it ever comes back (TestAnErasedRecordNeverComesBack, TestAPrivacyDeletionByWebhookErasesTheContact,
+//     TestDeadLettersAndLinksOfAnErasedRecordStayAway), not even what is on its way (TestAnErasureWhileARecordIsReadAgainLeavesNoDeadLetter,
+//     TestAnErasureBetweenLookAndAppendRefusesWhatBelongsToIt); a crash at any step is made up for
 //     (TestACrashAtAnyStepOfAPrivacyDeletionIsMadeUpFor); it needs no running source and disturbs none
 //     (TestEraseByHandWithoutARunningSource, TestEraseByHandBesideARunningSource,
 //     TestASyncErasesWhatHintsSayWasDeletedForPrivacy)

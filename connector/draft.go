@@ -165,18 +165,26 @@ func (d *draft) hasTried(data []byte) bool {
 func (l *objectLog) encode(d *draft) []*entry {
 	since := historyStart(l.head.cursor)
 	publish := make([]*entry, 0, len(d.entries))
+	written := make(map[string]bool) // subjects of records
 	for _, e := range d.open() {
 		if e.verdict != changed {
 			continue
 		}
 		if e.links != nil {
-			guard(e.msg, e.last.seq)
+			unguard(e.msg)
+			if guard(e.msg, e.last.seq); e.last.seq == 0 { // else its own message goes with an erasure
+				e.guardOwner(l.subjectOf(e.id()), written)
+			}
 			publish = append(publish, e)
 			continue
 		}
 		if e.dead == nil {
 			if reason := l.encodeEvent(e, d.page.Origin, since); reason != "" {
+				before := e.last
 				*e = *l.deadEntry(e.id(), reason, string(e.record.Properties), d.at)
+				e.owner = &before
+			} else {
+				written[e.subject] = true
 			}
 		}
 		if e.dead != nil {
@@ -190,6 +198,7 @@ func (l *objectLog) encode(d *draft) []*entry {
 				continue
 			}
 			e.msg = msgs[0]
+			e.guardOwner(l.subjectOf(e.id()), written)
 		}
 		publish = append(publish, e)
 	}

@@ -36,10 +36,11 @@ type entry struct {
 	confirmed bool       // the record was read again for this page
 	op        schemas.Op // of the event, once encoded
 	msg       *nats.Msg
-	triedID   string // ce-id of the event that we tried to publish
-	done      bool   // known to be in the log
-	derived   bool   // no page brought it: it follows from another entry's record
-	behind    bool   // in one batch with the entry before it
+	triedID   string     // ce-id of the event that we tried to publish
+	done      bool       // known to be in the log
+	owner     *lastEvent // of the record that a dead letter or a set of links is about; nil if it was not looked up
+	derived   bool       // no page brought it: it follows from another entry's record
+	behind    bool       // in one batch with the entry before it
 }
 
 // id returns the record's id.
