@@ -63,7 +63,8 @@
 //     (TestATypeChangeLosesNothing, TestATypeChangeToTextIsRefilledFromTheLog,
 //     TestANewPropertyGetsAColumnAndItsEarlierValues, TestAnArchivedPropertyKeepsItsColumn).
 //   - Whatever differs between the log and the tables is found by a comparison of both, nothing else is, though sinks work
-//     meanwhile, and one repair leaves none (TestVerifyFindsAndRepairsEveryDifferenceOfTheTables). What is not applied yet
+//     meanwhile, and one repair leaves none (TestVerifyFindsAndRepairsEveryDifferenceOfTheTables), the times of ended records
+//     (TestVerifyComparesTheTimesOfEndedRecords) and the table erased (TestVerifyComparesWhatWasErased) included. What is not applied yet
 //     (TestVerifyDoesNotExpectWhatNoSinkHasApplied), is a dead letter (TestVerifyTakesDeadLettersForExplained) or was erased
 //     (TestVerifyLeavesWhatWasErasedErased) is no difference, and nothing is deleted that a log with limits may have
 //     forgotten (TestVerifyDeletesNothingThatALimitedLogMayHaveForgotten).
@@ -74,6 +75,13 @@
 //   - Run stops within ten seconds of its context's end, with what it had begun committed and acknowledged
 //     (TestStoppingCommitsAndAcknowledgesWhatWasBegun).
 //   - Memory is bounded by batch sizes, whatever the size of portal, log or message.
+//
+// # What a comparison leaves out
+//
+// Verify compares the tables of records, links, link_sets and erased with the log: each row's columns, _extra, flags, times
+// and _seq, but not when it was written (_synced_at, erased_at). It does not compare the tables that describe or report:
+// objects, properties, pipelines, cursors, sync_logs, dead_letters, positions. A column that somebody dropped or renamed is
+// no difference as long as its values are in _extra; further columns and tables are their owner's.
 //
 // # A role with the least rights
 //

@@ -23,7 +23,7 @@ type VerifyOptions struct {
 }
 
 // Verify compares the tables of the named object types, of all that the log or the tables have if none is named, with
-// the last events in the log: every row, flag, value and link. It may run beside any number of sinks: what they have not
+// the last events in the log: every row with its flags, times and values, every link, and which records were erased. It may run beside any number of sinks: what they have not
 // applied yet, by the position, is no difference. The reports come in the order of the names, or ascending.
 func (s *Sink) Verify(ctx context.Context, o VerifyOptions, objects ...string) ([]*difference.Report, error) {
 	if o.Patience == 0 {
@@ -52,11 +52,19 @@ func (s *Sink) Verify(ctx context.Context, o VerifyOptions, objects ...string) (
 			return nil, err
 		}
 	}
-	var reports []*difference.Report
-	for _, object := range objects {
-		v := &tableVerifier{a: a, s: s, o: o, stream: stream, whole: keepsAll(info.Config), report: &difference.Report{
+	verifiers := make([]*tableVerifier, len(objects))
+	for i, object := range objects {
+		verifiers[i] = &tableVerifier{a: a, s: s, o: o, stream: stream, whole: keepsAll(info.Config), report: &difference.Report{
 			Object: object, Hop: difference.LogToTables, StartedAt: time.Now(),
 		}}
+		// First of all, for all: what counts as erased decides which links there are, those from other object types too.
+		if err := verifiers[i].verifyErased(ctx, object); err != nil {
+			return nil, fmt.Errorf("verify what was erased of %s: %w", object, advise(err))
+		}
+	}
+	var reports []*difference.Report
+	for i, object := range objects {
+		v := verifiers[i]
 		err := v.run(ctx, object)
 		v.report.CompletedAt = time.Now()
 		reports = append(reports, v.report)

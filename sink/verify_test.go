@@ -79,6 +79,9 @@ var plantedInTables = []struct {
 	{difference.Value, `update hubspot.contacts set _archived = true where id between %[1]d and %[2]d`},
 	{difference.Value, `update hubspot.contacts set _merged_into = 5 where id between %[1]d and %[2]d`},
 	{difference.Value, `update hubspot.contacts set _updated_at = _updated_at + interval '1 s' where id between %[1]d and %[2]d`},
+	{difference.Value, `update hubspot.contacts set _created_at = null where id between %[1]d and %[2]d`},
+	{difference.Value, `update hubspot.contacts set _archived_at = now() where id between %[1]d and %[2]d`},
+	{difference.Ghost, `insert into hubspot.erased select 'contacts', id, 4 from generate_series(%[1]d, %[2]d) id`},
 	// Every fifth of these is linked.
 	{difference.Link, `delete from hubspot.links where from_id between %[1]d and %[1]d + 5 * (%[2]d - %[1]d) + 4 and to_id > 199`},
 	{difference.Link, `insert into hubspot.links select 'contacts', from_id, 'companies', 7, 279, 'HUBSPOT_DEFINED', null from hubspot.link_sets where from_id between %[1]d and %[1]d + 5 * (%[2]d - %[1]d) + 4`},
@@ -243,4 +246,84 @@ func TestVerifyLeavesWhatWasErasedErased(t *testing.T) {
 		t.Errorf("%d differences remain", report.Remaining())
 	}
 	r.want("b@x", `select email from hubspot.contacts where id = 2`)
+}
+
+func TestVerifyComparesTheTimesOfEndedRecords(t *testing.T) {
+	t.Parallel()
+	r := newRig(t)
+	r.start()
+	r.applied(r.publish(
+		definitions(t, "contacts", 0, "email", "string"), event("contacts", 1, 0, props{"email": "a@x"}, op(schemas.OpArchived)),
+		event("contacts", 2, 0, nil, op(schemas.OpPurged)), event("contacts", 3, 0, props{"email": "c@x"}, op(schemas.OpArchived)), event("contacts", 3, 0, props{"email": "c@x"})))
+	r.wantKinds(r.verify("contacts", sink.VerifyOptions{}), nil)
+	for _, sql := range []string{
+		`update hubspot.contacts set _archived_at = _archived_at + interval '1 s' where id = 1`,
+		`update hubspot.contacts set _archived_at = null where id = 1`,
+		`update hubspot.contacts set _archived_at = now() where id = 3`,
+		`update hubspot.contacts set _archived_at = now() where id = 2`,
+		`update hubspot.contacts set _created_at = now() where id = 2`,
+		`update hubspot.contacts set _updated_at = null where id = 2`,
+		`update hubspot.contacts set _merged_into = 1 where id = 2`,
+	} {
+		r.exec(sql)
+		report := r.verify("contacts", sink.VerifyOptions{Repair: true})
+		r.wantKinds(report, map[difference.Kind]int64{difference.Value: 1})
+		r.wantKinds(r.verify("contacts", sink.VerifyOptions{}), nil)
+		if report.Remaining() != 0 || t.Failed() {
+			t.Fatalf("%s is not repaired: %v", sql, report.Examples)
+		}
+	}
+}
+
+// TestVerifyComparesWhatWasErased loses the table erased, and adds to it what nobody deleted.
+func TestVerifyComparesWhatWasErased(t *testing.T) {
+	t.Parallel()
+	r := newRig(t)
+	r.start()
+	both := &schemas.Links{Portal: portal, From: "companies", ID: "5", To: "contacts",
+		Links: []schemas.Link{{ID: "1", Category: "HUBSPOT_DEFINED", TypeID: 280}, {ID: "2", Category: "HUBSPOT_DEFINED", TypeID: 280}}}
+	r.applied(r.publish(
+		definitions(t, "contacts", 0, "email", "string"), event("contacts", 1, 0, props{"email": "a@x"}), event("contacts", 2, 0, props{"email": "b@x"}),
+		linkSet(t, 2, 5), event("companies", 5, 0, nil), control(t, 0, both),
+		event("contacts", 1, 0, nil, op(schemas.OpPurged)), event("contacts", 3, 0, nil, op(schemas.OpPurged)),
+		event("contacts", 1, 0, props{"email": "late@x"}))) // somebody read it before
+	verify := func(repair bool) []*difference.Report {
+		t.Helper()
+		s, err := sink.New(t.Context(), sink.Config{Pool: r.pool, JetStream: r.js, Schema: schema})
+		if err != nil {
+			t.Fatal(err)
+		}
+		reports, err := s.Verify(t.Context(), sink.VerifyOptions{Repair: repair, Patience: -1}, "companies", "contacts")
+		if err != nil {
+			t.Fatal(err)
+		}
+		return reports
+	}
+	equalNow := func() {
+		t.Helper()
+		for _, report := range verify(false) {
+			r.wantKinds(report, nil)
+		}
+	}
+	equalNow()
+
+	r.exec(`insert into hubspot.erased (object, record_id, _seq) values ('contacts', 2, 4), ('contacts', 77, 4), ('companies', 5, 4)`)
+	r.exec(`delete from hubspot.links where to_id = 2 or from_id = 2`)
+	reports := verify(true)
+	if reports[0].Kinds[difference.Ghost] != 1 || reports[1].Kinds[difference.Ghost] != 2 || reports[0].Remaining()+reports[1].Remaining() != 0 {
+		t.Errorf("deletions that nobody made: %+v %+v", reports[0], reports[1])
+	}
+	r.want("1 3", `select string_agg(record_id::text, ' ' order by record_id) from hubspot.erased`)
+	r.want("5-2 2-5", `select string_agg(from_id || '-' || to_id, ' ' order by from_object) from hubspot.links`)
+	equalNow()
+
+	r.exec(`truncate hubspot.erased`)
+	reports = verify(true)
+	r.wantKinds(reports[1], map[difference.Kind]int64{difference.Missing: 2})
+	r.want("0", `select count(*) from hubspot.contacts where email = 'late@x'`)
+	if reports[1].Remaining() != 0 {
+		t.Errorf("%+v remains", reports[1])
+	}
+	r.want("1 3", `select string_agg(record_id::text, ' ' order by record_id) from hubspot.erased`)
+	equalNow()
 }

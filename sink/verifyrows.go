@@ -280,7 +280,7 @@ func compareRow(m Message, row *proof.Rows) *verdict {
 	ended := event.Archived || event.Op == schemas.OpMerged || event.Op == schemas.OpPurged
 	d.kind, d.reason = difference.Value, row.Differs(proof.Record{
 		ID: event.ID, Properties: event.Properties.Map(), CreatedAt: event.CreatedAt, UpdatedAt: event.UpdatedAt,
-		Archived: ended, MergedInto: event.MergedInto, Purged: event.Op == schemas.OpPurged,
+		Archived: ended, MergedInto: event.MergedInto, Purged: event.Op == schemas.OpPurged, Exact: true, ArchivedAt: event.ArchivedAt,
 	})
 	if d.reason == "" {
 		return nil

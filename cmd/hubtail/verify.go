@@ -26,6 +26,7 @@ func verifyCommand() *cli.Command {
 		Description: "HubSpot is walked by list, 100 records a request, at the lowest priority; all values are compared, and associations\n" +
 			"with --links (a request per 500 records and pair). It may run beside running sources and sinks and takes the lead from\n" +
 			"none. Without a HubSpot token only log and tables are compared, without a database only HubSpot and log.\n" +
+			"Of the tables, rows, links and what was erased are compared; not cursors, sync_logs, definitions, pipelines, dead letters.\n" +
 			"--repair appends to the log what it lacks, and applies events of the log once more to rows that differ.\n" +
 			"Exit code 0 if all is equal or repaired, 3 if differences remain. Every run has a row in sync_logs.\n\n" +
 			"Examples:\n  hubtail verify                        every object type of --objects\n" +

@@ -214,12 +214,10 @@ func (t *table) differs(want Record) string {
 		if stored := t.stored(values); stored != 0 {
 			return fmt.Sprintf("%d values of a purged record are stored", stored)
 		}
-		return ""
+		want.CreatedAt, want.ArchivedAt, want.MergedInto = time.Time{}, time.Time{}, ""
 	}
-	for name, at := range map[string]time.Time{"_created_at": want.CreatedAt, "_updated_at": want.UpdatedAt} {
-		if got := t.text(name); !at.IsZero() && !equalValue("timestamp with time zone", got, at.Format(time.RFC3339Nano)) {
-			return fmt.Sprintf("%s is %s, the record says %s", name, got, at)
-		}
+	if why := t.differsInTimes(want); why != "" || want.Purged {
+		return why
 	}
 	found := 0
 	for name, raw := range want.Properties {
@@ -243,6 +241,33 @@ func (t *table) differs(want Record) string {
 	}
 	if stored := t.stored(values); stored != found {
 		return fmt.Sprintf("%d values are stored, the record has %d", stored, found)
+	}
+	return ""
+}
+
+// differsInTimes says how the row's times differ from the record's. Those that are not known are not compared, unless the
+// record is exact; of a purged one only that are.
+func (t *table) differsInTimes(want Record) string {
+	if want.Purged && !want.Exact {
+		return ""
+	}
+	times := map[string]time.Time{"_created_at": want.CreatedAt, "_updated_at": want.UpdatedAt}
+	if want.Exact {
+		times["_archived_at"] = want.ArchivedAt
+	}
+	for name, at := range times {
+		got := t.text(name)
+		switch {
+		case at.IsZero() && want.Exact && got != "":
+			return fmt.Sprintf("%s is %s, the record has none", name, got)
+		case !at.IsZero() && !equalValue("timestamp with time zone", got, at.Format(time.RFC3339Nano)):
+			return fmt.Sprintf("%s is %s, the record says %s", name, got, at)
+		}
+	}
+	if want.Purged {
+		if into := t.text("_merged_into"); into != "" {
+			return fmt.Sprintf("_merged_into is %s, a purged record has none", into)
+		}
 	}
 	return ""
 }

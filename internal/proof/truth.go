@@ -23,6 +23,10 @@ type Record struct {
 	Archived   bool
 	MergedInto string
 	Purged     bool // deleted for privacy
+
+	// Exact says that this is what the row was made of, so that times that are zero are null there, and ArchivedAt counts.
+	Exact      bool
+	ArchivedAt time.Time
 }
 
 // Truth reads the simulator's ground truth of one object type, ascending by id.
