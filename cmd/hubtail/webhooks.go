@@ -36,7 +36,7 @@ func webhooksCommand() *cli.Command {
 			"which any number may run beside the sources.\n\n" +
 			"Examples:\n  HUBSPOT_ACCESS_TOKEN=... hubtail webhooks --objects contacts,deals\n" +
 			"  hubtail webhooks --check --nats-url nats://localhost:4222\n" +
-			"  hubtail webhooks --listen --webhook-addr 0.0.0.0:8080 --webhook-url https://hooks.example.com/hubspot",
+			"  hubtail webhooks --listen --webhook-addr 0.0.0.0:8090 --webhook-url https://hooks.example.com/hubspot",
 		Flags: flags(hubspotFlags, natsFlags, replicasFlag, objectFlags, webhookFlags, adminFlag,
 			&cli.BoolFlag{Name: "json", Usage: "print JSON"},
 			&cli.BoolFlag{Name: "check", Usage: "say what webhooks did not tell of, as the log of the source has it"},
@@ -213,7 +213,7 @@ func counted(counts map[string]int64) string {
 // listenWebhooks is a receiver and nothing else.
 func listenWebhooks(c *cli.Context, p *parts) error {
 	if p.webhookAddr == "" {
-		return usageError{errors.New("--listen needs --webhook-addr, for example 127.0.0.1:8080")}
+		return usageError{errors.New("--listen needs --webhook-addr, for example 127.0.0.1:8090")}
 	}
 	if err := errors.Join(p.requireHubSpot(), p.requireWebhooks()); err != nil {
 		return err

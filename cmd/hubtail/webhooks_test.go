@@ -184,3 +184,25 @@ func TestWhatWebhooksDidNotTellIsPrinted(t *testing.T) {
 		}
 	}
 }
+
+// TestTheSimulatorSendsWebhooks is README's webhook part without HubSpot: two commands.
+func TestTheSimulatorSendsWebhooks(t *testing.T) {
+	t.Parallel()
+	s := newStack(t, smallPortal())
+	portal, hooks := freeAddr(t), freeAddr(t)
+	url := "http://" + hooks + "/hubspot"
+	s.env = []string{"HUBTAIL_HUBSPOT_URL=http://" + portal, "HUBSPOT_ACCESS_TOKEN=pat-simulator", "HUBSPOT_CLIENT_SECRET=s-" + canary, "HUBTAIL_ADMIN_ADDR=off"}
+	simulated := s.start("simulator", "--listen", portal, "--contacts", "20", "--changes", "20", "--webhook-url", url, "--webhook-secret", "s-"+canary)
+	s.eventually(runBound, "it listens", func() bool { return strings.Contains(simulated.output.String(), "webhooks go to "+url) }, simulated)
+	source := s.start("source", "--objects", "contacts", "--webhook-addr", hooks, "--webhook-url", url)
+	s.eventually(runBound, "webhooks are read", func() bool {
+		return strings.Contains(s.run(nil, "webhooks", "--check").stdout, " read since ")
+	}, simulated, source)
+	for _, p := range []*process{source, simulated} {
+		requireGraceful(t, p)
+		if strings.Contains(p.output.String(), canary) {
+			t.Errorf("the secret is shown:\n%s", p.output.String())
+		}
+	}
+	s.run(nil, "simulator", "--webhook-url", "8090").complaint(t, exitUsage, "--webhook-url", "http://")
+}
