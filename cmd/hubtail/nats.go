@@ -64,6 +64,9 @@ func (p *parts) startNATS(c *cli.Context, prefix string) (*localnats.Server, err
 		return nil, usageError{fmt.Errorf("%w: give --%suser and --%spassword (HUBTAIL_NATS_USER, HUBTAIL_NATS_PASSWORD) or --%stoken (HUBTAIL_NATS_TOKEN), or listen on 127.0.0.1",
 			err, prefix, prefix, prefix)}
 	}
+	if errors.Is(err, localnats.ErrInUse) {
+		return nil, p.inUse(err)
+	}
 	if err != nil {
 		return nil, err
 	}

@@ -165,7 +165,7 @@ func TestTwoSyncsInOneDataDirectoryDoNotMeet(t *testing.T) {
 	dir := t.TempDir()
 	server, err := localnats.Start(localnats.Options{StoreDir: filepath.Join(dir, "nats")})
 	must(t, err)
-	s.run([]string{"NATS_URL="}, "sync", "--data-dir", dir).complaint(t, exitFailed, "in use", "--data-dir")
+	s.run([]string{"NATS_URL="}, "sync", "--data-dir", dir).complaint(t, exitFailed, "in use", "--data-dir", "--nats-listen", "NATS_URL=nats://127.0.0.1:4222")
 	must(t, server.Close())
 	s.must([]string{"NATS_URL=", "DATABASE_URL="}, "sync", "--data-dir", dir, "--objects", "deals")
 }

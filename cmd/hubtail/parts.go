@@ -85,11 +85,20 @@ func (p *parts) connectNATS(ctx context.Context, embedded bool) (jetstream.JetSt
 
 func (p *parts) embedNATS() (*nats.Conn, error) {
 	server, err := localnats.Start(localnats.Options{StoreDir: filepath.Join(p.dataDir, "nats"), Logger: p.log})
+	if errors.Is(err, localnats.ErrInUse) {
+		return nil, p.inUse(err)
+	}
 	if err != nil {
 		return nil, fmt.Errorf("start the embedded NATS server: %w", err)
 	}
 	p.onClose("embedded NATS server", server.Close)
 	return server.Connect()
+}
+
+// inUse says how to share the log of a running hubtail.
+func (p *parts) inUse(err error) error {
+	return fmt.Errorf("%w: a running hubtail has the log in --data-dir %s. Give that one --nats-listen %s and set NATS_URL=nats://%[3]s here; "+
+		"another --data-dir would be another log, an empty one", err, p.dataDir, defaultNATSListen)
 }
 
 func (p *parts) newClient() (*hubspot.Client, error) {

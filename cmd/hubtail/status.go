@@ -227,7 +227,7 @@ func (s *status) print(w io.Writer) {
 	}
 	s.printLeaders(w)
 	if s.lacksLog {
-		printf(w, "log     not asked: there is no NATS_URL (of `hubtail up`: --nats-listen and the URL it logs)\n")
+		printf(w, "log     not asked: there is no NATS_URL (`hubtail up --nats-listen 127.0.0.1:4222` lets others read its log: nats://127.0.0.1:4222)\n")
 	}
 	if s.lacksTables {
 		printf(w, "tables  not asked: there is no DATABASE_URL\n")

@@ -222,7 +222,7 @@ func lockStore(dir string) (*filelock.Lock, error) {
 	}
 	lock, err := filelock.TryLock(filepath.Join(dir, lockName))
 	if errors.Is(err, filelock.ErrLocked) {
-		return nil, fmt.Errorf("%w: stop the other hubtail or use another --data-dir: %w", ErrInUse, err)
+		return nil, fmt.Errorf("%w (%w)", ErrInUse, err)
 	}
 	if err != nil {
 		return nil, fmt.Errorf("lock nats store directory: %w", err)
