@@ -223,7 +223,9 @@
 //     TestWhatComesIntoTheLogDuringAPrivacyDeletionIsErasedToo, TestAStreamThatForbidsDeletingIsPurgedAllTheSame), and
 //     nothing of it ever comes back (TestAnErasedRecordNeverComesBack, TestAPrivacyDeletionByWebhookErasesTheContact,
 //     TestDeadLettersAndLinksOfAnErasedRecordStayAway), not even what is on its way (TestAnErasureWhileARecordIsReadAgainLeavesNoDeadLetter,
-//     TestAnErasureBetweenLookAndAppendRefusesWhatBelongsToIt); a crash at any step is made up for
+//     TestAnErasureBetweenLookAndAppendRefusesWhatBelongsToIt);
+//     all that was merged into it goes with it, whoever says so, and though it never was in the log
+//     (TestAllThatWasMergedIntoAnErasedRecordIsErased, TestARecordThatIsMergedWhileItsWinnerIsErasedIsErasedToo); a crash at any step is made up for
 //     (TestACrashAtAnyStepOfAPrivacyDeletionIsMadeUpFor); it needs no running source and disturbs none
 //     (TestEraseByHandWithoutARunningSource, TestEraseByHandBesideARunningSource,
 //     TestASyncErasesWhatHintsSayWasDeletedForPrivacy)

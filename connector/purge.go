@@ -35,6 +35,8 @@ type eraser struct {
 	portal string
 	now    func() time.Time
 	logger *slog.Logger
+	// read reads from HubSpot what a record has absorbed; nil if there is only the log.
+	read func(ctx context.Context, object hubspot.Object, id string) (hubspot.Batch, error)
 	// reached is told every step that was reached; an error stops there as a crash would. For tests; may be nil.
 	reached func(step string) error
 }
@@ -42,52 +44,50 @@ type eraser struct {
 // erase erases a record and all that were merged into it, as far as the log has them: they are the same person. mark is
 // called with each id before anything of it is touched; it may be nil.
 func (e *eraser) erase(ctx context.Context, object hubspot.Object, id string, mark func(id string)) error {
-	last, err := e.last(ctx, e.subject(object, id))
+	merges := e.merges(object)
+	if err := merges.refresh(ctx); err != nil {
+		return fmt.Errorf("erase %s %s: %w", object.Name, id, err)
+	}
+	// The others first: once its own history is gone, nobody knows which they are.
+	others, err := e.family(ctx, object, id, merges)
 	if err != nil {
 		return fmt.Errorf("erase %s %s: %w", object.Name, id, err)
 	}
-	if event := last.event(); event != nil {
-		// The others first: once its own history is gone, nobody knows which they are.
-		for _, other := range absorbedBy(event.Properties) {
-			if err := e.eraseMerged(ctx, object, other, mark); err != nil {
-				return fmt.Errorf("erase %s %s, merged into %s: %w", object.Name, other, id, err)
-			}
-		}
+	if err := e.eraseFamily(ctx, object, others, mark); err != nil {
+		return fmt.Errorf("erase %s %s: %w", object.Name, id, err)
 	}
 	if mark != nil {
 		mark(id)
 	}
 	if err := e.eraseOne(ctx, object, id); err != nil {
+		return fmt.Errorf("erase %s %s: %w", object.Name, id, err)
+	}
+	// What ended meanwhile as merged into one of them. What ends from here on finds them erased.
+	if err := e.eraseLate(ctx, object, append(others, id), merges, mark); err != nil {
 		return fmt.Errorf("erase %s %s: %w", object.Name, id, err)
 	}
 	e.logger.Info("erased for privacy", "object", object.Name, "id", id)
 	return nil
 }
 
-// eraseMerged erases a record that was merged into one that is to be erased, with an intent of its own.
-func (e *eraser) eraseMerged(ctx context.Context, object hubspot.Object, id string, mark func(id string)) error {
-	last, err := e.last(ctx, e.subject(object, id))
-	if err != nil || last.seq == 0 {
-		return err
+// eraseLate erases what was merged into erased records according to events that came since.
+func (e *eraser) eraseLate(ctx context.Context, object hubspot.Object, erased []string, merges *mergeIndex, mark func(id string)) error {
+	for {
+		if err := merges.refresh(ctx); err != nil {
+			return err
+		}
+		var late []string
+		for _, id := range erased {
+			late = append(late, merges.into(id)...)
+		}
+		if len(late) == 0 {
+			return nil
+		}
+		if err := e.eraseFamily(ctx, object, late, mark); err != nil {
+			return err
+		}
+		erased = append(erased, late...)
 	}
-	hint := schemas.Hint{Kind: schemas.HintPurge, Portal: e.portal, Object: object.Name, ID: id, OccurredAt: e.now(), Cause: "hubtail.merged"}
-	m, err := hint.Encode()
-	if err != nil {
-		return err
-	}
-	if _, err := e.js.PublishMsg(ctx, newMsg(m)); err != nil {
-		return fmt.Errorf("store the intent: %w", err)
-	}
-	if err := e.step("intent stored"); err != nil {
-		return err
-	}
-	if mark != nil {
-		mark(id)
-	}
-	if err := e.eraseOne(ctx, object, id); err != nil {
-		return err
-	}
-	return e.scrub(ctx, e.hints, m.Subject, 0)
 }
 
 func (e *eraser) subject(object hubspot.Object, id string) string {

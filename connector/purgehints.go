@@ -19,8 +19,15 @@ import (
 func (s *Source) eraser() *eraser {
 	return &eraser{
 		js: s.cfg.JetStream, stream: s.cfg.Stream, hints: s.hints.stream, portal: s.portal, now: s.cfg.Client.Now,
-		logger: s.cfg.Logger.With("component", "source"),
+		logger: s.cfg.Logger.With("component", "source"), read: s.readAbsorbed,
 	}
+}
+
+// readAbsorbed reads what a record has absorbed.
+func (s *Source) readAbsorbed(ctx context.Context, object hubspot.Object, id string) (hubspot.Batch, error) {
+	return s.cfg.Client.At(hubspot.PriorityWebhook).BatchRead(ctx, hubspot.BatchReadRequest{
+		Object: object, IDs: []string{id}, Properties: []string{mergedProperty},
+	})
 }
 
 // erase erases the records that hints say were deleted for privacy, until ctx ends. A hint stays in its queue until
