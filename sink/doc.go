@@ -64,7 +64,9 @@
 //     TestANewPropertyGetsAColumnAndItsEarlierValues, TestAnArchivedPropertyKeepsItsColumn).
 //   - Whatever differs between the log and the tables is found by a comparison of both, nothing else is, though sinks work
 //     meanwhile, and one repair leaves none (TestVerifyFindsAndRepairsEveryDifferenceOfTheTables), the times of ended records
-//     (TestVerifyComparesTheTimesOfEndedRecords) and the table erased (TestVerifyComparesWhatWasErased) included. What is not applied yet
+//     (TestVerifyComparesTheTimesOfEndedRecords) and the table erased (TestVerifyComparesWhatWasErased) included. A table
+//     that was dropped is made again (TestVerifyMakesATableAgainThatWasDropped); a column whose type was altered by hand is
+//     named, with the statement that helps (TestVerifyNamesAColumnWhoseTypeWasAltered). What is not applied yet
 //     (TestVerifyDoesNotExpectWhatNoSinkHasApplied), is a dead letter (TestVerifyTakesDeadLettersForExplained) or was erased
 //     (TestVerifyLeavesWhatWasErasedErased) is no difference, and nothing is deleted that a log with limits may have
 //     forgotten (TestVerifyDeletesNothingThatALimitedLogMayHaveForgotten).

@@ -132,6 +132,9 @@ type tableVerifier struct {
 }
 
 func (v *tableVerifier) run(ctx context.Context, object string) error {
+	if err := v.verifyTable(ctx, object); err != nil {
+		return err
+	}
 	if err := v.verifyRows(ctx, object); err != nil {
 		return err
 	}

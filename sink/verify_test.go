@@ -4,7 +4,9 @@ import (
 	"context"
 	"fmt"
 	"maps"
+	"slices"
 	"strconv"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -326,4 +328,59 @@ func TestVerifyComparesWhatWasErased(t *testing.T) {
 	}
 	r.want("1 3", `select string_agg(record_id::text, ' ' order by record_id) from hubspot.erased`)
 	equalNow()
+}
+
+func TestVerifyMakesATableAgainThatWasDropped(t *testing.T) {
+	t.Parallel()
+	r := newRig(t)
+	s := r.start()
+	r.applied(r.fillContacts(30))
+	columns := `select string_agg(attname || ' ' || format_type(atttypid, atttypmod), ', ' order by attname) from pg_attribute
+		where attrelid = 'hubspot.contacts'::regclass and attnum > 0 and not attisdropped`
+	before := r.value(columns)
+	r.exec(`drop table hubspot.contacts`)
+	r.wantKinds(r.verify("contacts", sink.VerifyOptions{}), map[difference.Kind]int64{difference.Missing: 30})
+	report := r.verify("contacts", sink.VerifyOptions{Repair: true})
+	r.wantKinds(report, map[difference.Kind]int64{difference.Missing: 30})
+	if report.Remaining() != 0 {
+		t.Errorf("%d differences remain: %v", report.Remaining(), report.Examples)
+	}
+	r.wantKinds(r.verify("contacts", sink.VerifyOptions{}), nil)
+	r.want(before, columns)
+	r.want("20 10", `select count(amount) || ' ' || count(*) filter (where _extra ? 'amount') from hubspot.contacts`)
+	r.want("true", `select relrowsecurity from pg_class where oid = 'hubspot.contacts'::regclass`)
+	// A sink that knew the table of old writes to the new one.
+	r.applied(r.publish(event("contacts", 1, 0, props{"email": "later@x"})))
+	r.want("later@x", `select email from hubspot.contacts where id = 1`)
+	if err := s.stop(); err != nil {
+		t.Error(err)
+	}
+}
+
+func TestVerifyNamesAColumnWhoseTypeWasAltered(t *testing.T) {
+	t.Parallel()
+	r := newRig(t)
+	r.start()
+	r.applied(r.publish(definitions(t, "contacts", 0, "lastname", "string", "amount", "number"),
+		event("contacts", 1, 0, props{"lastname": "Dupont", "amount": "7"}), event("contacts", 2, 0, props{"lastname": "Li", "amount": "8"})))
+	for _, test := range []struct{ alter, property string }{
+		{`alter table hubspot.contacts alter column lastname type varchar(3) using left(lastname, 3)`, "lastname"},
+		{`alter table hubspot.contacts alter column amount type integer using amount + 1`, "amount"},
+	} {
+		r.exec(test.alter)
+		r.verify("contacts", sink.VerifyOptions{Repair: true})
+		report := r.verify("contacts", sink.VerifyOptions{Repair: true})
+		i := slices.IndexFunc(report.Examples, func(d difference.Difference) bool { return d.Kind == difference.Definition })
+		if i < 0 || report.Examples[i].ID != test.property || !strings.HasPrefix(report.Examples[i].Reason, "column type was altered: ") {
+			t.Fatalf("it says %+v", report.Examples)
+		}
+		_, advice, _ := strings.Cut(report.Examples[i].Reason, "--repair`: ")
+		r.exec(advice)
+		if report = r.verify("contacts", sink.VerifyOptions{Repair: true}); report.Remaining() != 0 {
+			t.Errorf("%s leaves %+v", advice, report)
+		}
+		r.wantKinds(r.verify("contacts", sink.VerifyOptions{}), nil)
+	}
+	r.want("Dupont Li", `select string_agg(lastname, ' ' order by id) from hubspot.contacts`)
+	r.want("7 8", `select string_agg(coalesce(amount::text, _extra->>'amount'), ' ' order by id) from hubspot.contacts`)
 }

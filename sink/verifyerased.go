@@ -61,8 +61,7 @@ func (v *tableVerifier) verifyTombstones(ctx context.Context, object string) err
 	if err != nil || t == nil {
 		return err
 	}
-	var there bool
-	if err := v.a.pool.QueryRow(ctx, `select to_regclass($1) is not null`, quote(v.a.schema, t.name)).Scan(&there); err != nil || !there {
+	if there, err := v.a.isThere(ctx, t); err != nil || !there {
 		return err
 	}
 	rows, err := v.a.pool.Query(ctx, `select id from `+quote(v.a.schema, t.name)+` t where _purged and not exists

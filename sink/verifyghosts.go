@@ -19,6 +19,9 @@ func (v *tableVerifier) verifyGhosts(ctx context.Context, object string, ids []i
 	if err != nil || t == nil {
 		return err
 	}
+	if there, err := v.a.isThere(ctx, t); err != nil || !there {
+		return err
+	}
 	suspects := make(map[int64]int64) // _seq by id
 	rows := int64(0)
 	for after, more := int64(-1<<63), true; more; {

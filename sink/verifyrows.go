@@ -227,7 +227,7 @@ func (a *Applier) compareRows(ctx context.Context, object string, messages []Mes
 			return err
 		}
 		rows, err := proof.OpenRows(ctx, tx, a.schema, object, ids)
-		if errors.Is(err, proof.ErrNoTable) {
+		if errors.Is(err, proof.ErrNoTable) || isNoTable(err) {
 			for _, id := range ids {
 				c.verdicts = append(c.verdicts, missingRow(byID[id], id))
 			}
@@ -252,7 +252,10 @@ func (a *Applier) compareRows(ctx context.Context, object string, messages []Mes
 				c.verdicts = append(c.verdicts, missingRow(m, id))
 			}
 		}
-		return rows.Close()
+		if err := rows.Close(); err != nil && !isNoTable(err) { // of a table that was dropped all rows are missing
+			return err
+		}
+		return nil
 	})
 	return c, err
 }
