@@ -39,6 +39,9 @@ func ReadStatus(ctx context.Context, js jetstream.JetStream, stream, portal stri
 	ctx, cancel := context.WithTimeout(ctx, lookupTimeout)
 	defer cancel()
 	s, err := js.Stream(ctx, stream)
+	if errors.Is(err, jetstream.ErrStreamNotFound) {
+		return LogStatus{}, fmt.Errorf("there is no log yet: start a source, it creates stream %s", stream)
+	}
 	if err != nil {
 		return LogStatus{}, fmt.Errorf("look up stream %s: %w", stream, err)
 	}

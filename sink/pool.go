@@ -41,11 +41,14 @@ func OpenPool(ctx context.Context, url string) (*pgxpool.Pool, error) {
 	return pool, nil
 }
 
+// ErrDatabaseURL is returned by OpenPool for what is no address of a database.
+var ErrDatabaseURL = errors.New("the database URL is not understood: it should look like postgresql://user:password@host:5432/database")
+
 func poolConfig(url string) (*pgxpool.Config, error) {
 	cfg, err := pgxpool.ParseConfig(url)
 	if err != nil {
 		// The parser's own text quotes the URL, and in one that cannot be parsed nobody knows where the password is.
-		return nil, errors.New("the database URL is not understood: it should look like postgresql://user:password@host:5432/database")
+		return nil, ErrDatabaseURL
 	}
 	if !strings.Contains(url, "pool_max_conns") {
 		cfg.MaxConns = maxConns

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"net/url"
 	"os"
 	"path/filepath"
 	"time"
@@ -105,6 +106,9 @@ func (p *parts) newClient() (*hubspot.Client, error) {
 	if err := p.requireHubSpot(); err != nil {
 		return nil, err
 	}
+	if u, err := url.Parse(p.hubspotURL); err != nil || u.Host == "" || u.Scheme != "https" && u.Scheme != "http" {
+		return nil, usageError{fmt.Errorf("--hubspot-url (HUBTAIL_HUBSPOT_URL) is %q; it should look like https://api.hubapi.com", p.hubspotURL)}
+	}
 	cfg := hubspot.Config{
 		BaseURL:    p.hubspotURL,
 		Token:      p.hubspotToken,
@@ -184,6 +188,9 @@ func (p *parts) openPool(ctx context.Context) (*pgxpool.Pool, error) {
 	defer tick.Stop()
 	for began, warned := time.Now(), false; ; {
 		pool, err := sink.OpenPool(ctx, p.databaseURL)
+		if errors.Is(err, sink.ErrDatabaseURL) {
+			return nil, usageError{fmt.Errorf("%w (--database-url, DATABASE_URL)", err)}
+		}
 		if err == nil || !mayCome(err) || time.Since(began) >= p.patience {
 			return pool, err
 		}

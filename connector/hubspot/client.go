@@ -101,9 +101,12 @@ func New(cfg Config) (*Client, error) {
 	return &Client{core: c, priority: PriorityIncremental}, nil
 }
 
+// hubspotAddress is where HubSpot itself answers.
+const hubspotAddress = "https://api.hubapi.com"
+
 func (cfg Config) withDefaults() Config {
 	if cfg.BaseURL == "" {
-		cfg.BaseURL = "https://api.hubapi.com"
+		cfg.BaseURL = hubspotAddress
 	}
 	if cfg.Version == "" {
 		cfg.Version = "v3"

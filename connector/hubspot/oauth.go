@@ -92,11 +92,7 @@ func (t *tokens) renew(ctx context.Context) error {
 	asked := time.Now()
 	resp, err := t.c.http.Do(req)
 	if err != nil {
-		var ue *url.Error
-		if errors.As(err, &ue) {
-			err = ue.Err
-		}
-		return err
+		return t.c.unreached(err)
 	}
 	defer resp.Body.Close()
 	body, err := io.ReadAll(io.LimitReader(resp.Body, 1<<20))

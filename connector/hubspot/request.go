@@ -88,15 +88,23 @@ func (c *core) attempt(ctx context.Context, req *request, s *slot) error {
 
 var errTimeout = errors.New("no answer in time")
 
+// unreached says where HubSpot was looked for.
+func (c *core) unreached(err error) error {
+	var ue *url.Error
+	if errors.As(err, &ue) {
+		err = ue.Err // without the URL, which can have 15,000 characters
+	}
+	if c.base == hubspotAddress {
+		return err
+	}
+	return fmt.Errorf("no answer from %s (--hubspot-url, HUBTAIL_HUBSPOT_URL): %w", c.base, err)
+}
+
 // exchange sends the request and reads the answer.
 func (c *core) exchange(hr *http.Request, req *request, w *wire, o *outcome) error {
 	resp, err := c.http.Do(hr)
 	if err != nil {
-		var ue *url.Error
-		if errors.As(err, &ue) {
-			err = ue.Err // without the URL, which can have 15,000 characters
-		}
-		return err
+		return c.unreached(err)
 	}
 	defer resp.Body.Close()
 	o.limits = readLimits(resp.Header)
