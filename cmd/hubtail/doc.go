@@ -7,7 +7,8 @@
 //	flags.go        options, one to one with flags; environment.go the file of settings and mistakes in variables
 //	parts.go        NATS, HubSpot client, source, database, sink: built from options, closed in reverse order
 //	COMMAND.go      one file per command: its flags, help and body (up, source, sink, backfill, sync, verify, erase, migrate,
-//	                status, webhooks, nats, simulator, demo); oneshot.go is what backfill and sync share
+//	                status, webhooks, nats, simulator, demo); oneshot.go is what backfill and sync share, applied.go waits
+//	                until everything is in the tables
 //	statustables.go the database's side of status
 //	demo*.go        the demo: its parts, its Postgres; viewer.go, progress.go and output.go are its screen
 //	memory.go       soft limits of the heap
@@ -35,6 +36,9 @@
 //     token (TestVerifyWorksWithoutADatabaseAndWithoutAToken)
 //   - erase leaves no value of a record in log and tables, and nothing brings it back (TestEraseLeavesNoValueInLogAndTables);
 //     it disturbs no running source and sink (TestEraseBesideRunningSourceAndSink)
+//   - erase, sync and backfill end once the tables have everything, whichever sink applies it
+//     (TestOneShotCommandsEndBesideARunningSink, TestErasesAtTheSameTimeEnd), and say so if nobody does
+//     (TestTablesThatStandStillAreNotWaitedForForever)
 //   - deletions, restores, merges and erasures end in equal tables without any webhook
 //     (TestARandomMixOfEndsWithoutWebhooksEqualsTheTruth)
 //   - the demo finds a wrong value (TestDemoFindsASabotagedTable) and leaves nothing behind, however it ends
