@@ -89,6 +89,13 @@ func (w *hintWatch) hear(h *schemas.Hint) {
 	}
 }
 
+// heardSoFar returns how many hints were heard since the source started.
+func (w *hintWatch) heardSoFar() int64 {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.count
+}
+
 // find notes the changes of a page that a poll brought into the log. It keeps those that a webhook can tell of.
 func (w *hintWatch) find(events []*schemas.Event) {
 	now := w.now()

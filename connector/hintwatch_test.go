@@ -174,6 +174,11 @@ func TestSubscriptionsAreWhatHubSpotOffers(t *testing.T) {
 		b.drained(object)
 	}
 	must(t, stop())
+	for _, s := range b.source.Status() {
+		if s.Object == "contacts" && (s.Hints < 1 || s.Hydrated != 1) {
+			t.Errorf("%s: %d hints, %d records read", s.Object, s.Hints, s.Hydrated)
+		}
+	}
 	for _, object := range []string{"contacts", "calls", "p_car"} {
 		b.nothingLost(object, b.sim.Now().Add(time.Hour))
 	}

@@ -128,14 +128,23 @@ func isRecordID(id string) bool {
 
 // toldCounts is what webhooks brought since polls last recorded a run; it goes into the same one.
 type toldCounts struct {
-	mu     sync.Mutex // guards counts
+	mu     sync.Mutex // guards the fields below
 	counts schemas.Counts
+	read   int64 // records, since the source started
+}
+
+// readSoFar returns how many records were read since the source started.
+func (t *toldCounts) readSoFar() int64 {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return t.read
 }
 
 func (t *toldCounts) add(c schemas.Counts) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	t.counts = addCounts(t.counts, c)
+	t.read += c.Fetched
 }
 
 // take returns what came since the last time.

@@ -44,7 +44,9 @@ type ObjectStatus struct {
 	SettleMS        int64          `json:"settle_ms"` // how long a change counts as not surely found by search
 	Late            int64          `json:"late"`      // changes that came after the watermark had passed them, ever
 	LastError       string         `json:"last_error,omitempty"`
-	Counts          schemas.Counts `json:"counts"` // since the source started
+	Counts          schemas.Counts `json:"counts"`   // since the source started
+	Hints           int64          `json:"hints"`    // of records, that webhooks brought and this source took up
+	Hydrated        int64          `json:"hydrated"` // records that were read because of them
 	// Links is how far the links of its records were read, nil if they never were.
 	Links *schemas.LinkProgress `json:"links,omitempty"`
 }
@@ -54,7 +56,9 @@ type ObjectStatus struct {
 func (s *Source) Status() []ObjectStatus {
 	all := make([]ObjectStatus, 0, len(s.followers)+1)
 	for _, f := range s.followers {
-		all = append(all, f.status.get())
+		status := f.status.get()
+		status.Hints, status.Hydrated = f.heard.heardSoFar(), f.told.readSoFar()
+		all = append(all, status)
 	}
 	if s.owners != nil {
 		all = append(all, s.owners.status.get())

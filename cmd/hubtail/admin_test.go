@@ -168,7 +168,7 @@ func TestMetricsAreDocumentedAndWellFormed(t *testing.T) {
 	var m metricsText
 	m.process()
 	m.leads(true)
-	m.objects([]connector.ObjectStatus{{Object: "contacts", Phase: connector.PhaseLive, CompleteThrough: time.Unix(1_700_000_000, 500_000_000)}, {Object: "a\"b\\c\n"}})
+	m.objects([]connector.ObjectStatus{{Object: "contacts", Phase: connector.PhaseLive, CompleteThrough: time.Unix(1_700_000_000, 500_000_000), SettleMS: 2500, Late: 3, Hints: 7, Hydrated: 5}, {Object: "a\"b\\c\n"}})
 	m.hubspot(hubspot.Usage{Requests: map[string]int64{"list": 3, "search": 4}, Daily: hubspot.Daily{Limit: 10, Remaining: 5}, Breaker: "half-open"})
 	m.sink(sink.Stats{Position: 12_345_678, CommitTime: 1500 * time.Microsecond})
 
@@ -196,7 +196,10 @@ func TestMetricsAreDocumentedAndWellFormed(t *testing.T) {
 		t.Errorf("documented: %v\nserved: %v", documented, served)
 	}
 	for sample, want := range map[string]float64{
-		`hubtail_complete_through_timestamp_seconds{object="contacts"}`: 1_700_000_000.5, "hubtail_sink_position": 12_345_678, "hubtail_sink_commit_seconds": 0.0015,
+		`hubtail_complete_through_timestamp_seconds{object="contacts"}`: 1_700_000_000.5, "hubtail_sink_position": 12_345_678,
+		`hubtail_settle_seconds{object="contacts"}`: 2.5, `hubtail_late_changes_total{object="contacts"}`: 3,
+		`hubtail_webhook_hints_total{object="contacts"}`: 7, `hubtail_webhook_records_total{object="contacts"}`: 5,
+		"hubtail_sink_commit_seconds": 0.0015,
 	} {
 		if got := figure(t, m.String(), sample); got != want {
 			t.Errorf("%s is %v, want %v", sample, got, want)

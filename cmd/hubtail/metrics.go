@@ -114,6 +114,10 @@ func (m *metricsText) objects(all []connector.ObjectStatus) {
 		m.sample("hubtail_events_total", float64(o.Counts.Updated), "object", o.Object, "change", "updated")
 		m.sample("hubtail_events_total", float64(o.Counts.Deleted), "object", o.Object, "change", "deleted")
 	}
+	each("hubtail_settle_seconds", "gauge", "How long a change counts as not surely found by search; the watermark trails by it.", func(o connector.ObjectStatus) float64 { return float64(o.SettleMS) / 1000 })
+	each("hubtail_late_changes_total", "counter", "Changes that search showed after the watermark had passed them, ever.", func(o connector.ObjectStatus) float64 { return float64(o.Late) })
+	each("hubtail_webhook_hints_total", "counter", "Hints of webhooks about records that this source took up.", func(o connector.ObjectStatus) float64 { return float64(o.Hints) })
+	each("hubtail_webhook_records_total", "counter", "Records that HubSpot answered when they were read because of them.", func(o connector.ObjectStatus) float64 { return float64(o.Hydrated) })
 	each("hubtail_backfill_records_expected", "gauge", "Records of the last full read as search counted them, 0 if unknown.", func(o connector.ObjectStatus) float64 { return float64(o.Total) })
 	each("hubtail_backfill_records_done", "gauge", "Of these, read.", func(o connector.ObjectStatus) float64 { return float64(o.Done) })
 }
