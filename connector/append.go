@@ -66,6 +66,8 @@ type objectLog struct {
 	late    func(modified []time.Time, at time.Time)
 	// missing is told which live records HubSpot has no longer, and logged what the records' new events say. Either may be nil.
 	missing func(ids []string)
+	// condemn has records erased that were merged into one that was erased for privacy; nil leaves them.
+	condemn func(ctx context.Context, ids []string) error
 	logged  func(id string, op schemas.Op)
 
 	watcher *hintWatch // is shown what polls brought; nil shows it to nobody
@@ -133,13 +135,16 @@ func (l *objectLog) append(ctx context.Context, d *draft, advance func(*schemas.
 		if err := l.absorb(ctx, d); err != nil {
 			return err
 		}
+		if err := l.sentence(ctx, d, refusals > 2); err != nil {
+			return err
+		}
 		if err := l.shield(ctx, d, refusals > 2); err != nil {
 			return err
 		}
 		err := l.publish(ctx, d, advance)
 		switch {
 		case err == nil:
-			return nil
+			return l.sentence(ctx, d, true) // a winner may have been erased meanwhile
 		case refusals == maxRefusals:
 			return fmt.Errorf("refused %d times: %w", refusals, err)
 		case errors.Is(err, errRecordMoved):

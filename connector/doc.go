@@ -225,7 +225,8 @@
 //     TestDeadLettersAndLinksOfAnErasedRecordStayAway), not even what is on its way (TestAnErasureWhileARecordIsReadAgainLeavesNoDeadLetter,
 //     TestAnErasureBetweenLookAndAppendRefusesWhatBelongsToIt);
 //     all that was merged into it goes with it, whoever says so, and though it never was in the log
-//     (TestAllThatWasMergedIntoAnErasedRecordIsErased, TestARecordThatIsMergedWhileItsWinnerIsErasedIsErasedToo); a crash at any step is made up for
+//     (TestAllThatWasMergedIntoAnErasedRecordIsErased, TestARecordThatIsMergedWhileItsWinnerIsErasedIsErasedToo,
+//     TestWhatIsMergedIntoAnErasedRecordIsErasedToo); a crash at any step is made up for
 //     (TestACrashAtAnyStepOfAPrivacyDeletionIsMadeUpFor); it needs no running source and disturbs none
 //     (TestEraseByHandWithoutARunningSource, TestEraseByHandBesideARunningSource,
 //     TestASyncErasesWhatHintsSayWasDeletedForPrivacy)

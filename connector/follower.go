@@ -54,7 +54,7 @@ func newFollower(s *Source, object hubspot.Object, log *objectLog) *follower {
 		worker: newWorker(s, log), object: object, client: s.cfg.Client.At(hubspot.PriorityIncremental), scan: s.cfg.Client.At(hubspot.PriorityBackfill),
 		prepared: make(chan struct{}), loaded: make(chan error, 1), suspect: make(chan struct{}, 1),
 	}
-	log.confirm, log.asked = f.confirm, f.properties
+	log.confirm, log.asked, log.condemn = f.confirm, f.properties, f.condemn
 	f.hinted, f.heard = s.cfg.Client.At(hubspot.PriorityWebhook), &hintWatch{now: s.cfg.Client.Now}
 	log.watcher = f.heard
 	f.settling.fixed, f.settling.reach = s.cfg.Settle, s.cfg.Reach
