@@ -226,7 +226,8 @@
 //     TestAnErasureBetweenLookAndAppendRefusesWhatBelongsToIt);
 //     all that was merged into it goes with it, whoever says so, and though it never was in the log
 //     (TestAllThatWasMergedIntoAnErasedRecordIsErased, TestARecordThatIsMergedWhileItsWinnerIsErasedIsErasedToo,
-//     TestWhatIsMergedIntoAnErasedRecordIsErasedToo); a crash at any step is made up for
+//     TestWhatIsMergedIntoAnErasedRecordIsErasedToo,
+//     TestAMergeAndAPrivacyDeletionInAnyOrderLeaveNoValue); a crash at any step is made up for
 //     (TestACrashAtAnyStepOfAPrivacyDeletionIsMadeUpFor); it needs no running source and disturbs none
 //     (TestEraseByHandWithoutARunningSource, TestEraseByHandBesideARunningSource,
 //     TestASyncErasesWhatHintsSayWasDeletedForPrivacy)

@@ -13,6 +13,7 @@ type ending struct {
 	ID         string
 	Op         schemas.Op // OpMerged, OpPurged, or OpArchived for one that is simply gone
 	MergedInto string     // the winner, for OpMerged
+	Told       bool       // only a webhook says so: HubSpot's own word about the record counts more
 	At         time.Time  // when it happened, or was noticed; HubSpot's clock
 }
 
@@ -28,6 +29,7 @@ func (e *entry) judgeEnding() {
 	last := e.last.event()
 	switch {
 	case last.Op == schemas.OpPurged,
+		e.ending.Told && (last.Op != schemas.OpArchived || last.MergedInto != ""),
 		e.ending.Op == schemas.OpMerged && last.MergedInto == e.ending.MergedInto,
 		e.ending.Op == schemas.OpArchived && last.Archived:
 		e.verdict = unchanged

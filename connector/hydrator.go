@@ -84,7 +84,29 @@ func (f *follower) hydrateHints(ctx context.Context, batch []*schemas.Hint) erro
 		}
 		ids = append(ids, h.ID)
 	}
-	return f.hydrateApart(ctx, ids)
+	if err := f.hydrateApart(ctx, ids); err != nil {
+		return err
+	}
+	return f.endMerged(ctx, batch)
+}
+
+// endMerged ends as merged what webhooks say was merged away, as far as HubSpot itself knows nothing of it any more: so is
+// found that it belongs to a record that was erased for privacy, or will be.
+func (f *follower) endMerged(ctx context.Context, batch []*schemas.Hint) error {
+	p := page{Origin: schemas.OriginWebhook, Primary: true, After: f.log.Position()}
+	for _, h := range batch {
+		if h.MergedInto != "" && isRecordID(h.ID) && isRecordID(h.MergedInto) {
+			p.Endings = append(p.Endings, ending{ID: h.ID, Op: schemas.OpMerged, MergedInto: h.MergedInto, At: f.client.Now(), Told: true})
+		}
+	}
+	if len(p.Endings) == 0 {
+		return nil
+	}
+	counts, err := f.log.Append(ctx, p, nil)
+	if err == nil {
+		f.told.add(counts)
+	}
+	return err
 }
 
 // hydrateApart reads records. If HubSpot says that the request is wrong it reads them in two halves, and so on: one id that

@@ -33,6 +33,8 @@ type Hint struct {
 	ID     string   `json:"id"`
 	To     string   `json:"to,omitempty"` // object type at the other end, for HintLinks; "" means any
 
+	MergedInto string `json:"merged_into,omitempty"` // record that has it now, for HintRecord, if the cause is a merge
+
 	OccurredAt time.Time `json:"occurred_at"`        // when HubSpot says that it happened; of the newest where several were collapsed
 	Cause      string    `json:"cause"`              // subscription type, for example "contact.propertyChange"
 	Property   string    `json:"property,omitempty"` // name of the property that changed, if the cause is one
@@ -134,6 +136,8 @@ func (h *Hint) check() error {
 		return errors.New("no portal, object or id")
 	case h.To != "" && h.Kind != HintLinks:
 		return fmt.Errorf("a hint of kind %s has no other end", h.Kind)
+	case h.MergedInto != "" && h.Kind != HintRecord:
+		return fmt.Errorf("a hint of kind %s tells of no merge", h.Kind)
 	case h.Cause == "":
 		return errMissing("cause")
 	}

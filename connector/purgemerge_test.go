@@ -1,0 +1,37 @@
+package connector
+
+import (
+	"testing"
+	"time"
+
+	"github.com/hubtail/hubtail/connector/simulator"
+	"github.com/hubtail/hubtail/schemas"
+)
+
+func TestAMergeAndAPrivacyDeletionInAnyOrderLeaveNoValue(t *testing.T) {
+	t.Parallel()
+	b := setupWebhooks(t, byWebhookAlone(simulator.Options{Contacts: 20}), Config{Objects: []string{"contacts"}, Settle: 50 * time.Millisecond})
+	ids := b.sim.IDs("contacts", 0, 10, 1)
+	for _, id := range ids {
+		must(t, b.sim.Update("contacts", id, map[string]string{"city": secret}))
+	}
+	b.sync()
+	stop := b.follow()
+	b.deliver(simulator.Webhooks{Jitter: 300 * time.Millisecond}) // out of order
+	for i := 0; i < len(ids); i += 2 {
+		winner, err := b.sim.Merge("contacts", ids[i], ids[i+1])
+		must(t, err)
+		must(t, b.sim.Purge("contacts", winner))
+	}
+	b.waitDelivered()
+	eventually(t, "all are erased", 40*time.Second, func() bool {
+		states := b.states("contacts")
+		for _, id := range ids {
+			if e := states[id]; e == nil || e.Op != schemas.OpPurged {
+				return false
+			}
+		}
+		return len(b.quoting(secret)) == 0
+	})
+	must(t, stop())
+}
