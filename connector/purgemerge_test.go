@@ -35,3 +35,14 @@ func TestAMergeAndAPrivacyDeletionInAnyOrderLeaveNoValue(t *testing.T) {
 	})
 	must(t, stop())
 }
+
+func TestAPrivacyDeletionOfAnIDThatIsNoneIsDropped(t *testing.T) {
+	t.Parallel()
+	b := setupSource(t, simulator.Options{Contacts: 3}, Config{Objects: []string{"contacts"}})
+	b.sync()
+	const id = "9999999999999999999" // does not fit into a table's bigint
+	must(t, b.source.hints.publish(t.Context(), &schemas.Hint{Kind: schemas.HintPurge, Portal: b.source.Portal(), Object: "contacts", ID: id, Cause: "contact.privacyDeletion"}))
+	b.sync()
+	equal(t, "events", len(b.events(id)), 0)
+	equal(t, "intents left", len(b.quoting("._purge.")), 0)
+}
