@@ -87,7 +87,7 @@ func (r *linkReader) begin(ctx context.Context, t *linkType) error {
 		next.Turn = last.Turn
 	}
 	next.Turn++
-	end, err := t.log.end(ctx)
+	end, err := t.log.lastSeq(ctx)
 	if err != nil {
 		return err
 	}
@@ -118,7 +118,7 @@ func (r *linkReader) tellRefusals(ctx context.Context, t *linkType) error {
 	if maps.Equal(known, refused) || links == nil && len(t.open(nil)) > 0 {
 		return nil
 	}
-	end, err := t.log.end(ctx)
+	end, err := t.log.lastSeq(ctx)
 	if err != nil {
 		return err
 	}
@@ -148,19 +148,6 @@ func (r *linkReader) loading() bool {
 		}
 	}
 	return false
-}
-
-// end returns the last sequence of the stream.
-func (l *objectLog) end(ctx context.Context) (end uint64, err error) {
-	err = l.persist(ctx, "look up the end of the log", func(ctx context.Context) error {
-		s, err := l.js.Stream(ctx, l.stream)
-		if err != nil {
-			return err
-		}
-		end = s.CachedInfo().State.LastSeq
-		return nil
-	})
-	return end, err
 }
 
 // sweepOn reads the next records of the sweep under way, if it is time. It returns after how long there is more.

@@ -104,6 +104,18 @@ func newLastEvent(seq uint64, m schemas.Message) lastEvent {
 	return lastEvent{seq: seq, msg: m, time: t}
 }
 
+// lastSeq returns the last sequence of the stream: whatever is read from HubSpot afterwards is newer than the events up to it.
+func (l *objectLog) lastSeq(ctx context.Context) (seq uint64, err error) {
+	err = l.persist(ctx, "look up the end of the log", func(ctx context.Context) error {
+		stream, err := l.js.Stream(ctx, l.stream)
+		if err == nil {
+			seq = stream.CachedInfo().State.LastSeq
+		}
+		return err
+	})
+	return seq, err
+}
+
 // storedCursor is a cursor as the log has it.
 type storedCursor struct {
 	cursor schemas.Cursor
