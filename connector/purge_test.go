@@ -1,6 +1,7 @@
 package connector
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -200,10 +201,20 @@ func TestAStreamThatForbidsDeletingIsPurgedAllTheSame(t *testing.T) {
 
 func TestEraseByHandWithoutARunningSource(t *testing.T) {
 	t.Parallel()
-	b, _, _ := setupErase(t)
-	err := Erase(t.Context(), EraseConfig{JetStream: b.js, Portal: "7", Patience: time.Millisecond}, "contacts", "1", "99")
+	b, l, _ := setupErase(t)
+	mustAppend(t, l, polled(record(97, day)), nil)
+	mustAppend(t, l, mergedEnd("97", "98"), nil)
+	var told bytes.Buffer
+	err := Erase(t.Context(), EraseConfig{
+		JetStream: b.js, Portal: "7", Patience: time.Millisecond, Logger: slog.New(slog.NewTextHandler(&told, nil)),
+	}, "contacts", "1", "97", "99")
 	must(t, err)
 	b.erased()
+	for _, want := range []string{"id=97 merged_into=98", "never had this record; a mark keeps it out from now on\" component=erase object=contacts id=99"} {
+		if !strings.Contains(told.String(), want) {
+			t.Errorf("%q is not in what was told:\n%s", want, told.String())
+		}
+	}
 	equal(t, "op of one that was never seen", b.events("99")[0].Op, schemas.OpPurged)
 	equal(t, "intents left", len(b.quoting("._purge.")), 0)
 	err = Erase(t.Context(), EraseConfig{JetStream: b.js, Portal: "7"}, "deals", "1")

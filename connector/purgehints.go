@@ -117,8 +117,15 @@ func Erase(ctx context.Context, cfg EraseConfig, object string, ids ...string) e
 	if err != nil {
 		return err
 	}
+	eraser := &eraser{
+		js: cfg.JetStream, stream: cfg.Stream, hints: queue.stream, portal: cfg.Portal, now: time.Now,
+		logger: cfg.Logger.With("component", "erase"),
+	}
 	all := make([]*schemas.Hint, len(ids))
 	for i, id := range ids {
+		if err := eraser.tell(ctx, known, id); err != nil {
+			return err
+		}
 		all[i] = &schemas.Hint{
 			Kind: schemas.HintPurge, Portal: cfg.Portal, Object: known.Name, ID: id, OccurredAt: time.Now(), Cause: "hubtail.erase",
 		}
@@ -126,11 +133,24 @@ func Erase(ctx context.Context, cfg EraseConfig, object string, ids ...string) e
 	if err := queue.publish(ctx, all...); err != nil {
 		return err
 	}
-	eraser := &eraser{
-		js: cfg.JetStream, stream: cfg.Stream, hints: queue.stream, portal: cfg.Portal, now: time.Now,
-		logger: cfg.Logger.With("component", "erase"),
-	}
 	return eraser.finish(ctx, known, all, cfg.Patience)
+}
+
+// tell warns of what somebody who erases by hand may not expect: an id that the log never had, perhaps mistyped, and one
+// whose values live on in the record it was merged into.
+func (e *eraser) tell(ctx context.Context, object hubspot.Object, id string) error {
+	last, err := e.last(ctx, e.subject(object, id))
+	if err != nil {
+		return err
+	}
+	switch event := last.event(); {
+	case event == nil:
+		e.logger.Warn("the log never had this record; a mark keeps it out from now on", "object", object.Name, "id", id)
+	case event.Op == schemas.OpMerged:
+		e.logger.Warn("this record was merged into another one, which keeps its values: erase that one, too, if it is the same person",
+			"object", object.Name, "id", id, "merged_into", event.MergedInto)
+	}
+	return nil
 }
 
 // finish waits until a running source has erased what the hints say, and after a while does what is left, of earlier

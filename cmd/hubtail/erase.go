@@ -23,7 +23,7 @@ func eraseCommand() *cli.Command {
 		Usage:     "erase records for good, from log and tables: a privacy deletion by hand",
 		ArgsUsage: "object id...",
 		Description: "Does what HubSpot's privacy deletion does where a webhook announces it: the history of the records, of all records\n" +
-			"merged into them, their links and dead letters are erased from the log, and then from the tables, where rows without\n" +
+			"merged into them, the links from them and their dead letters are erased from the log, and then from the tables, where rows without\n" +
 			"values stay, so that nothing brings them back. It does not delete them in HubSpot, and there is no way back.\n" +
 			"A running source does the work; without one the command does. If it is interrupted, a source or the next erase goes on.\n" +
 			"The tables follow at once with a running sink, or if a database is given.\n\n" +
