@@ -26,11 +26,11 @@ type archivedWalk struct {
 	follower *follower
 	client   *hubspot.Client
 	requests atomic.Int64 // of the last walk
+	told     toldCounts   // what walks found since polls last recorded a run
 
-	mu      sync.Mutex // guards the fields below
-	known   idSet      // records that the log has as archived, less those that left the recycle bin for good
-	lost    idSet      // records to be looked after
-	found   schemas.Counts
+	mu      sync.Mutex           // guards the fields below
+	known   idSet                // records that the log has as archived, less those that left the recycle bin for good
+	lost    idSet                // records to be looked after
 	noted   map[int64]schemas.Op // what came into the log while known is read from it; else nil
 	arrived chan struct{}        // holds one element while there may be records to be looked after
 
@@ -78,15 +78,6 @@ func (w *archivedWalk) lookAfter(ids []string) {
 	case w.arrived <- struct{}{}:
 	default:
 	}
-}
-
-// take returns what was found since the last time.
-func (w *archivedWalk) take() schemas.Counts {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	found := w.found
-	w.found = schemas.Counts{}
-	return found
 }
 
 // run walks whenever it is time, and looks after missing records at once, until ctx ends. What HubSpot answers to it does
@@ -233,8 +224,8 @@ func (w *archivedWalk) page(ctx context.Context, at *walkState, move bool) error
 	for _, id := range ids {
 		w.known.add(id)
 	}
-	w.found = addCounts(w.found, counts)
 	w.mu.Unlock()
+	w.told.add(counts)
 	if len(gone) > 0 {
 		w.lookAfter(gone)
 	}
@@ -293,8 +284,8 @@ func (w *archivedWalk) settle(ctx context.Context) error {
 		for _, id := range ids {
 			w.lost.remove(id)
 		}
-		w.found = addCounts(w.found, counts)
 		w.mu.Unlock()
+		w.told.add(counts)
 	}
 }
 

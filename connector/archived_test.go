@@ -99,7 +99,7 @@ func TestArchivedAndRestoredRecordsAreFoundWithoutAWebhook(t *testing.T) {
 	walk := b.follower("contacts").log.Cursor().ArchivedWalk
 	equal(t, "records in the recycle bin", walk.Records, 135)
 	equal(t, "walk is running", walk.Running(), false)
-	found := b.follower("contacts").archived.take()
+	found := b.follower("contacts").archived.told.take()
 	equal(t, "deleted", found.Deleted, 250)
 	equal(t, "updated", found.Updated, 115)
 }

@@ -249,7 +249,7 @@ func (f *follower) syncOnce(ctx context.Context) error {
 	if err := f.reread.once(ctx); err != nil {
 		return err
 	}
-	counts := addCounts(addCounts(stats.counts, f.archived.take()), f.reread.told.take())
+	counts := addCounts(stats.counts, f.takeTold())
 	f.endRun(ctx, "incremental", from, counts, nil)
 	f.status.live(false)
 	return nil
@@ -271,11 +271,14 @@ func (r *runSummary) add(at time.Time, c schemas.Counts) {
 // news returns how many records were new to the log.
 func newsOf(c schemas.Counts) int64 { return c.Created + c.Updated + c.Deleted + c.Failed }
 
+// takeTold returns what webhooks, walks over the recycle bin and re-reads brought since the last time.
+func (f *follower) takeTold() schemas.Counts {
+	return addCounts(f.told.take(), addCounts(f.archived.told.take(), f.reread.told.take()))
+}
+
 // summarise records what polls found as a run, if they found anything and it is time.
 func (f *follower) summarise(ctx context.Context) {
-	f.summary.add(f.client.Now(), f.archived.take())
-	f.summary.add(f.client.Now(), f.told.take())
-	f.summary.add(f.client.Now(), f.reread.told.take())
+	f.summary.add(f.client.Now(), f.takeTold())
 	if now := f.client.Now(); newsOf(f.summary.counts) > 0 && now.Sub(f.summary.from) >= f.source.cfg.RunInterval {
 		f.endRun(ctx, "incremental", f.summary.from, f.summary.counts, nil)
 		f.summary = runSummary{}
@@ -287,9 +290,7 @@ func (f *follower) summarise(ctx context.Context) {
 // flush records the last summary, after ctx ended too, within publishTimeout. After a failed run it waits for the recovery:
 // a success would hide that.
 func (f *follower) flush(ctx context.Context) {
-	f.summary.add(f.client.Now(), f.archived.take())
-	f.summary.add(f.client.Now(), f.told.take())
-	f.summary.add(f.client.Now(), f.reread.told.take())
+	f.summary.add(f.client.Now(), f.takeTold())
 	if newsOf(f.summary.counts) > 0 && f.failure == "" {
 		f.endRun(context.WithoutCancel(ctx), "incremental", f.summary.from, f.summary.counts, nil)
 		f.summary = runSummary{}

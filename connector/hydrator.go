@@ -148,7 +148,8 @@ func isRecordID(id string) bool {
 	return id != "" && len(id) <= 19
 }
 
-// toldCounts is what webhooks brought since polls last recorded a run; it goes into the same one.
+// toldCounts is what another way of reading than polls, such as webhooks, brought since polls last recorded a run; it goes into
+// the same one.
 type toldCounts struct {
 	mu     sync.Mutex // guards the fields below
 	counts schemas.Counts

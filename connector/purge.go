@@ -44,6 +44,10 @@ type eraser struct {
 // erase erases a record and all that were merged into it, as far as the log has them: they are the same person. mark is
 // called with each id before anything of it is touched; it may be nil.
 func (e *eraser) erase(ctx context.Context, object hubspot.Object, id string, mark func(id string)) error {
+	if _, ok := parseID(id); !ok { // nothing to be erased, and a tombstone that no table could hold
+		e.logger.Error("privacy deletion dropped: its id is no record's", "object", object.Name, "id", id)
+		return nil
+	}
 	merges := e.merges(object)
 	if err := merges.refresh(ctx); err != nil {
 		return fmt.Errorf("erase %s %s: %w", object.Name, id, err)

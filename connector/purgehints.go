@@ -66,10 +66,6 @@ func (f *follower) eraseOnce(ctx context.Context) error {
 func (f *follower) eraseHinted(ctx context.Context, hints []*schemas.Hint) error {
 	eraser := f.source.eraser()
 	for _, hint := range hints {
-		if _, ok := parseID(hint.ID); !ok {
-			f.logger.Error("privacy deletion dropped: its id is no record's", "id", hint.ID, "cause", hint.Cause)
-			continue
-		}
 		if err := eraser.erase(ctx, f.object, hint.ID, f.log.forget); err != nil {
 			return err
 		}

@@ -85,13 +85,7 @@ func (a *Applier) compareLinks(ctx context.Context, object string, messages []Me
 		var ids []int64
 		sets := make([]*schemas.Links, len(messages))
 		for i, m := range messages {
-			set, err := decodeSet(m)
-			switch {
-			case err != nil || dead[m.Seq]:
-				c.explained++
-			case int64(m.Seq) > position:
-				c.pending++
-			default:
+			if set, err := decodeSet(m); c.due(m, err != nil || dead[m.Seq], position) {
 				sets[i] = set
 				ids = append(ids, keyOf(set).from)
 			}

@@ -33,6 +33,20 @@ type comparison struct {
 	pending, explained int64
 }
 
+// due reports whether the tables must have what a message says by now, and counts it if not: explained if it can have left
+// nothing but a dead letter, pending if it comes after the position.
+func (c *comparison) due(m Message, explained bool, position int64) bool {
+	switch {
+	case explained:
+		c.explained++
+	case int64(m.Seq) > position:
+		c.pending++
+	default:
+		return true
+	}
+	return false
+}
+
 // verifyRows compares the rows of the object type's table with the records' last events, both ways.
 func (v *tableVerifier) verifyRows(ctx context.Context, object string) error {
 	var ids []int64
@@ -210,13 +224,7 @@ func (a *Applier) compareRows(ctx context.Context, object string, messages []Mes
 		byID := make(map[int64]Message, len(messages))
 		ids := make([]int64, 0, len(messages))
 		for _, m := range messages {
-			id, err := recordID(m)
-			switch {
-			case err != nil || dead[m.Seq]:
-				c.explained++
-			case int64(m.Seq) > position:
-				c.pending++
-			default:
+			if id, err := recordID(m); c.due(m, err != nil || dead[m.Seq], position) {
 				byID[id] = m
 				ids = append(ids, id)
 			}
