@@ -43,7 +43,8 @@ type status struct {
 	Objects  []objectStatus `json:"objects"`
 	Problems []string       `json:"problems"`
 
-	lacksLog, lacksTables bool // they were not configured
+	lacksLog, lacksTables bool                                  // they were not configured
+	end                   func(context.Context) (uint64, error) // asks for the log's last sequence; set with Log
 }
 
 // objectStatus joins what the log and the tables know of one object type.
@@ -116,6 +117,7 @@ func (p *parts) readStatus(ctx context.Context, stale time.Duration) *status {
 		if err := p.readTables(ctx, s); err != nil {
 			s.problem("tables: %v", err)
 		}
+		s.lookAgain(ctx)
 	}
 	s.lacksLog, s.lacksTables = p.natsURL == "", p.databaseURL == ""
 	for i := range s.Objects {
@@ -141,6 +143,13 @@ func (p *parts) readLog(ctx context.Context, s *status) error {
 		return err
 	}
 	s.Log = &log
+	s.end = func(ctx context.Context) (uint64, error) {
+		stream, err := js.Stream(ctx, p.stream)
+		if err != nil {
+			return 0, err
+		}
+		return stream.CachedInfo().State.LastSeq, nil
+	}
 	s.readLeaders(ctx, js)
 	var newest time.Time
 	for _, l := range log.Objects {
@@ -158,6 +167,17 @@ func (p *parts) readLog(ctx context.Context, s *status) error {
 		s.Objects = append(s.Objects, o)
 	}
 	return nil
+}
+
+// lookAgain asks the log for its end once more if the tables, which were asked after it, are ahead of what it said: they
+// may just have been given what came in between.
+func (s *status) lookAgain(ctx context.Context) {
+	if s.Log == nil || s.Tables == nil || s.Tables.Position <= s.Log.LastSeq {
+		return
+	}
+	if last, err := s.end(ctx); err == nil {
+		s.Log.LastSeq = max(s.Log.LastSeq, last)
+	}
 }
 
 // judge finds what needs attention.

@@ -8,6 +8,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/hubtail/hubtail/connector"
 )
 
 // statusText returns the line of an object type.
@@ -171,5 +173,21 @@ func TestStatusTellsAFullReadThatStandsStill(t *testing.T) {
 	p.kill()
 	if r := s.run(env, "status", "--stale", "1ns"); r.code != exitUnhealthy || !strings.Contains(r.stdout, "reading contacts stands still") {
 		t.Errorf("exit code %d\n%s", r.code, r.stdout)
+	}
+}
+
+// TestTablesThatMoveOnWhileStatusLooksAreNotAheadOfTheLog is the moment between the look at the log and that at the tables.
+func TestTablesThatMoveOnWhileStatusLooksAreNotAheadOfTheLog(t *testing.T) {
+	t.Parallel()
+	for end, ahead := range map[uint64]bool{523: true, 526: true, 527: false, 530: false} {
+		s := &status{
+			Log: &connector.LogStatus{LastSeq: 523}, Tables: &tablesStatus{Position: 527},
+			end: func(context.Context) (uint64, error) { return end, nil },
+		}
+		s.lookAgain(t.Context())
+		s.judge(time.Hour)
+		if said := strings.Contains(strings.Join(s.Problems, "\n"), "the tables are ahead of the log"); said != ahead {
+			t.Errorf("log ends at %d: %q", end, s.Problems)
+		}
 	}
 }
