@@ -1,9 +1,10 @@
 // Package migrations holds the static tables of hubtail's schema as plain SQL files, embedded, and the runner that
 // applies them.
 //
-// A file is NNNN_name.sql, numbered without gaps, never changed once released and never undone: the way back is a new
-// file. It names no schema: the runner sets search_path for the file's transaction, so that the schema is a setting.
-// The tables of HubSpot's object types are not here: the sink creates them from the property definitions in the log.
+// A file is NNNN_name.sql, with a number that no other has, never changed once released and never undone: the way back is
+// a new file. A number that was never used leaves a gap, which means nothing. A file names no schema: the runner sets
+// search_path for its transaction, so that the schema is a setting. The tables of HubSpot's object types are not here: the
+// sink creates them from the property definitions in the log.
 //
 // Promises:
 //
