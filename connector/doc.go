@@ -227,7 +227,8 @@
 //     all that was merged into it goes with it, whoever says so, and though it never was in the log
 //     (TestAllThatWasMergedIntoAnErasedRecordIsErased, TestARecordThatIsMergedWhileItsWinnerIsErasedIsErasedToo,
 //     TestWhatIsMergedIntoAnErasedRecordIsErasedToo,
-//     TestAMergeAndAPrivacyDeletionInAnyOrderLeaveNoValue); an id that is none is dropped
+//     TestAMergeAndAPrivacyDeletionInAnyOrderLeaveNoValue, TestAMergeIsRememberedThoughMoreIsToldOfItsRecord);
+//     an id that is none is dropped
 //     (TestAPrivacyDeletionOfAnIDThatIsNoneIsDropped); a crash at any step is made up for
 //     (TestACrashAtAnyStepOfAPrivacyDeletionIsMadeUpFor); it needs no running source and disturbs none
 //     (TestEraseByHandWithoutARunningSource, TestEraseByHandBesideARunningSource,

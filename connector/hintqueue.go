@@ -123,13 +123,13 @@ func (h *hints) take(ctx context.Context, w hintWork) (batch hintBatch, err erro
 // is handed to one of them.
 func (h *hints) queue(ctx context.Context, kind schemas.HintKind, object string) (jetstream.Consumer, error) {
 	cfg := jetstream.ConsumerConfig{
-		Durable:       schemas.EncodeToken(h.portal) + "-" + string(kind) + "-" + schemas.EncodeToken(object),
-		Description:   fmt.Sprintf("hints of kind %s about %s (hubtail)", kind, object),
-		FilterSubject: schemas.HintFilter(kind, h.portal, object),
-		AckPolicy:     jetstream.AckExplicitPolicy,
-		AckWait:       h.ackWait,
-		MaxDeliver:    -1,
-		MaxAckPending: maxTaken,
+		Durable:        schemas.EncodeToken(h.portal) + "-" + string(kind) + "-" + schemas.EncodeToken(object),
+		Description:    fmt.Sprintf("hints of kind %s about %s (hubtail)", kind, object),
+		FilterSubjects: h.filters(kind, object),
+		AckPolicy:      jetstream.AckExplicitPolicy,
+		AckWait:        h.ackWait,
+		MaxDeliver:     -1,
+		MaxAckPending:  maxTaken,
 	}
 	h.mu.Lock()
 	consumer := h.queues[cfg.Durable]
@@ -139,12 +139,22 @@ func (h *hints) queue(ctx context.Context, kind schemas.HintKind, object string)
 	}
 	consumer, err := h.js.CreateOrUpdateConsumer(ctx, h.stream, cfg)
 	if err != nil {
-		return nil, fmt.Errorf("open the queue of hints %s: %w", cfg.FilterSubject, err)
+		return nil, fmt.Errorf("open the queue of hints %v: %w", cfg.FilterSubjects, err)
 	}
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	h.queues[cfg.Durable] = consumer
 	return consumer, nil
+}
+
+// filters returns the subjects of a queue. What a merge is told of is read like any record that changed; on a subject of its
+// own it says into which, whatever is told of the record afterwards.
+func (h *hints) filters(kind schemas.HintKind, object string) []string {
+	filters := []string{schemas.HintFilter(kind, h.portal, object)}
+	if kind == schemas.HintRecord {
+		filters = append(filters, schemas.HintFilter(schemas.HintMerge, h.portal, object))
+	}
+	return filters
 }
 
 // forget makes the next take open its queue again: someone may have deleted it.

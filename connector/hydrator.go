@@ -95,7 +95,7 @@ func (f *follower) hydrateHints(ctx context.Context, batch []*schemas.Hint) erro
 func (f *follower) endMerged(ctx context.Context, batch []*schemas.Hint) error {
 	p := page{Origin: schemas.OriginWebhook, Primary: true, After: f.log.Position()}
 	for _, h := range batch {
-		if h.MergedInto != "" && isRecordID(h.ID) && isRecordID(h.MergedInto) {
+		if h.Kind == schemas.HintMerge && isRecordID(h.ID) && isRecordID(h.MergedInto) {
 			p.Endings = append(p.Endings, ending{ID: h.ID, Op: schemas.OpMerged, MergedInto: h.MergedInto, At: f.client.Now(), Told: true})
 		}
 	}

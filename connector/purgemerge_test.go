@@ -46,3 +46,32 @@ func TestAPrivacyDeletionOfAnIDThatIsNoneIsDropped(t *testing.T) {
 	equal(t, "events", len(b.events(id)), 0)
 	equal(t, "intents left", len(b.quoting("._purge.")), 0)
 }
+
+// TestAMergeIsRememberedThoughMoreIsToldOfItsRecord is a property that changed, which HubSpot tells of behind the merge and
+// before anybody has read that: nobody else would know whose values the erased record's are.
+func TestAMergeIsRememberedThoughMoreIsToldOfItsRecord(t *testing.T) {
+	t.Parallel()
+	b := setupSource(t, simulator.Options{Contacts: 10}, Config{Objects: []string{"contacts"}})
+	ids := b.sim.IDs("contacts", 0, 2, 1)
+	for _, id := range ids {
+		must(t, b.sim.Update("contacts", id, map[string]string{"city": secret}))
+	}
+	b.sim.FlushIndex()
+	b.sync()
+	winner, err := b.sim.Merge("contacts", ids[0], ids[1])
+	must(t, err)
+	must(t, b.sim.Purge("contacts", winner))
+	hint := func(kind schemas.HintKind, id, into string) *schemas.Hint {
+		return &schemas.Hint{Kind: kind, Portal: b.source.Portal(), Object: "contacts", ID: id, MergedInto: into, Cause: "contact.change"}
+	}
+	for _, id := range ids {
+		if id != winner {
+			must(t, b.source.hints.publish(t.Context(), hint(schemas.HintMerge, id, winner)))
+		}
+		must(t, b.source.hints.publish(t.Context(), hint(schemas.HintRecord, id, "")))
+	}
+	must(t, b.source.hints.publish(t.Context(), hint(schemas.HintPurge, winner, "")))
+	stop := b.run(b.source)
+	eventually(t, "no value is left", 40*time.Second, func() bool { return len(b.quoting(secret)) == 0 })
+	must(t, stop())
+}

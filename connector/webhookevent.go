@@ -193,8 +193,9 @@ func (e *webhookEvent) hints(portal string, objects objectNames) (list []*schema
 			continue
 		}
 		list = append(list, e.hint(kind, portal, name, id, ""))
-		if result := cmp.Or(e.NewObjectID, e.PrimaryObjectID); change == "merge" && id != result && (id == e.PrimaryObjectID || slices.Contains(e.MergedObjectIDs, id)) {
-			list[len(list)-1].MergedInto = string(result)
+		if result := cmp.Or(e.NewObjectID, e.PrimaryObjectID); change == "merge" && id != result && result != "" && (id == e.PrimaryObjectID || slices.Contains(e.MergedObjectIDs, id)) {
+			merged := list[len(list)-1]
+			merged.Kind, merged.MergedInto = schemas.HintMerge, string(result)
 		}
 		if change == "restore" {
 			// Links came back with it. If its being archived was never noticed there is nothing new of the record itself, but

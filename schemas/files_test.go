@@ -58,7 +58,7 @@ func TestAsyncAPIDescribesEverySubject(t *testing.T) {
 			t.Errorf("no channel with the address hubspot.{portal}.%s", address)
 		}
 	}
-	for _, address := range []string{"{object}.{id}", "_links.{object}.{id}.{to}", "_purge.{object}.{id}"} {
+	for _, address := range []string{"{object}.{id}", "_links.{object}.{id}.{to}", "_merge.{object}.{id}", "_purge.{object}.{id}"} {
 		if !strings.Contains(doc, "\n    address: hubspot-hints.{portal}."+address+"\n") {
 			t.Errorf("no channel with the address hubspot-hints.{portal}.%s", address)
 		}

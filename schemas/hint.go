@@ -21,6 +21,7 @@ type HintKind string
 const (
 	HintRecord HintKind = "record" // hubspot-hints.<portal>.<object>.<id>: the record changed, read it
 	HintLinks  HintKind = "links"  // hubspot-hints.<portal>._links.<object>.<id>.<to>: its associations changed, read them
+	HintMerge  HintKind = "merge"  // hubspot-hints.<portal>._merge.<object>.<id>: it was merged into another one, read it
 	HintPurge  HintKind = "purge"  // hubspot-hints.<portal>._purge.<object>.<id>: it was deleted for privacy, erase it
 )
 
@@ -33,7 +34,7 @@ type Hint struct {
 	ID     string   `json:"id"`
 	To     string   `json:"to,omitempty"` // object type at the other end, for HintLinks; "" means any
 
-	MergedInto string `json:"merged_into,omitempty"` // record that has it now, for HintRecord, if the cause is a merge
+	MergedInto string `json:"merged_into,omitempty"` // record that has it now, for HintMerge
 
 	OccurredAt time.Time `json:"occurred_at"`        // when HubSpot says that it happened; of the newest where several were collapsed
 	Cause      string    `json:"cause"`              // subscription type, for example "contact.propertyChange"
@@ -64,7 +65,7 @@ func (h *Hint) Subject() string {
 func HintFilter(kind HintKind, portal, object string) string {
 	filter := HintRoot + "." + EncodeToken(portal) + "."
 	switch kind {
-	case HintLinks, HintPurge:
+	case HintLinks, HintMerge, HintPurge:
 		filter += "_" + string(kind) + "."
 	}
 	filter += EncodeToken(object) + ".*"
@@ -130,14 +131,14 @@ func (h *Hint) decode(m Message) error {
 
 func (h *Hint) check() error {
 	switch {
-	case h.Kind != HintRecord && h.Kind != HintLinks && h.Kind != HintPurge:
+	case h.Kind != HintRecord && h.Kind != HintLinks && h.Kind != HintMerge && h.Kind != HintPurge:
 		return fmt.Errorf("unknown kind of hint %q", h.Kind)
 	case h.Portal == "" || h.Object == "" || h.ID == "":
 		return errors.New("no portal, object or id")
 	case h.To != "" && h.Kind != HintLinks:
 		return fmt.Errorf("a hint of kind %s has no other end", h.Kind)
-	case h.MergedInto != "" && h.Kind != HintRecord:
-		return fmt.Errorf("a hint of kind %s tells of no merge", h.Kind)
+	case (h.MergedInto != "") != (h.Kind == HintMerge):
+		return fmt.Errorf("a hint of kind %s with merged_into %q", h.Kind, h.MergedInto)
 	case h.Cause == "":
 		return errMissing("cause")
 	}

@@ -11,11 +11,14 @@ import (
 
 func (r random) hint() *schemas.Hint {
 	h := &schemas.Hint{
-		Kind: pick(r, schemas.HintRecord, schemas.HintLinks, schemas.HintPurge), Portal: r.text(1), Object: r.text(1), ID: r.text(1),
+		Kind: pick(r, schemas.HintRecord, schemas.HintLinks, schemas.HintMerge, schemas.HintPurge), Portal: r.text(1), Object: r.text(1), ID: r.text(1),
 		OccurredAt: pick(r, time.Time{}, r.time()), Cause: r.text(1), Property: r.text(0),
 	}
 	if h.Kind == schemas.HintLinks {
 		h.To = r.text(0)
+	}
+	if h.Kind == schemas.HintMerge {
+		h.MergedInto = r.text(1)
 	}
 	return h
 }
@@ -42,8 +45,8 @@ func TestHintsDecodeToWhatWasEncoded(t *testing.T) {
 
 func TestHintsShareASubjectOnlyIfTheyAskForTheSame(t *testing.T) {
 	seen := map[string]schemas.Hint{}
-	for _, kind := range []schemas.HintKind{schemas.HintRecord, schemas.HintLinks, schemas.HintPurge} {
-		for _, object := range []string{"contacts", "_links", "_purge", "p_x", "a.b"} {
+	for _, kind := range []schemas.HintKind{schemas.HintRecord, schemas.HintLinks, schemas.HintMerge, schemas.HintPurge} {
+		for _, object := range []string{"contacts", "_links", "_merge", "_purge", "p_x", "a.b"} {
 			for _, id := range []string{"1", "*", "_all", "contacts"} {
 				for _, to := range []string{"", "_all", "deals"} {
 					h := schemas.Hint{Kind: kind, Portal: "7", Object: object, ID: id, To: to}
@@ -61,8 +64,8 @@ func TestHintsShareASubjectOnlyIfTheyAskForTheSame(t *testing.T) {
 }
 
 func TestHintFiltersHaveNothingInCommon(t *testing.T) {
-	kinds := []schemas.HintKind{schemas.HintRecord, schemas.HintLinks, schemas.HintPurge}
-	objects := []string{"contacts", "_links", "_purge", "_all"}
+	kinds := []schemas.HintKind{schemas.HintRecord, schemas.HintLinks, schemas.HintMerge, schemas.HintPurge}
+	objects := []string{"contacts", "_links", "_merge", "_purge", "_all"}
 	filters := map[string]bool{}
 	for _, kind := range kinds {
 		for _, object := range objects {
