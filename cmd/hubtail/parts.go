@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"net/http"
 	"net/url"
 	"os"
 	"path/filepath"
@@ -35,6 +36,8 @@ type parts struct {
 	log      *slog.Logger
 	patience time.Duration // to wait for NATS and Postgres to answer; one-shot commands have none
 	cleanups []func()
+
+	httpClient *http.Client // to HubSpot; nil means one made for it
 }
 
 func newParts(o options) (*parts, error) {
@@ -115,6 +118,7 @@ func (p *parts) newClient() (*hubspot.Client, error) {
 		Share:      p.quotaShare,
 		BurstShare: p.burstShare,
 		BurstLimit: p.burstLimit,
+		HTTPClient: p.httpClient,
 		Logger:     p.log,
 	}
 	if p.hubspotRefreshToken != "" {
