@@ -10,11 +10,14 @@ import (
 	"text/tabwriter"
 	"time"
 
+	"github.com/nats-io/nats.go/jetstream"
 	"github.com/urfave/cli/v2"
 
 	"github.com/hubtail/hubtail/connector"
 	"github.com/hubtail/hubtail/schemas"
 )
+
+var staleFlag = &cli.DurationFlag{Name: "stale", Usage: "a watermark older than this needs attention", Value: 15 * time.Minute, EnvVars: env("HUBTAIL_STALE")}
 
 func statusCommand() *cli.Command {
 	return &cli.Command{
@@ -25,7 +28,7 @@ func statusCommand() *cli.Command {
 			"Example:\n  hubtail status --json | jq '.objects[] | {object, complete_through, rows}'",
 		Flags: flags(natsFlags, postgresFlags, consumerFlag, portalFlag,
 			&cli.BoolFlag{Name: "json", Usage: "print JSON"},
-			&cli.DurationFlag{Name: "stale", Usage: "a watermark older than this needs attention", Value: 15 * time.Minute, EnvVars: env("HUBTAIL_STALE")}),
+			staleFlag),
 		Before: noArguments,
 		Action: withParts(runStatus),
 	}
@@ -120,13 +123,18 @@ func (p *parts) readStatus(ctx context.Context, stale time.Duration) *status {
 		s.lookAgain(ctx)
 	}
 	s.lacksLog, s.lacksTables = p.natsURL == "", p.databaseURL == ""
+	s.conclude(stale)
+	return s
+}
+
+// conclude says what follows from what was read.
+func (s *status) conclude(stale time.Duration) {
 	for i := range s.Objects {
 		if o := &s.Objects[i]; s.Log == nil {
 			o.CompleteThrough = o.TablesThrough // the log is at least as far
 		}
 	}
 	s.judge(stale)
-	return s
 }
 
 func (s *status) problem(format string, args ...any) {
@@ -138,6 +146,11 @@ func (p *parts) readLog(ctx context.Context, s *status) error {
 	if err != nil {
 		return err
 	}
+	return p.fillLog(ctx, js, s)
+}
+
+// fillLog fills in what the log says.
+func (p *parts) fillLog(ctx context.Context, js jetstream.JetStream, s *status) error {
 	log, err := connector.ReadStatus(ctx, js, p.stream, p.portal)
 	if err != nil {
 		return err

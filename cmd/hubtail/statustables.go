@@ -25,23 +25,32 @@ func (p *parts) readTables(ctx context.Context, s *status) error {
 	if err != nil {
 		return err
 	}
+	tables, err := p.fillTables(ctx, pool, s)
+	if err != nil {
+		return err
+	}
+	return p.countRows(ctx, pool, s, tables)
+}
+
+// fillTables fills in what the tables say, their numbers of rows excepted; it returns each object type's table.
+func (p *parts) fillTables(ctx context.Context, pool *pgxpool.Pool, s *status) (tables map[string]string, err error) {
 	t := &tablesStatus{Schema: p.schema}
 	err = pool.QueryRow(ctx, `select coalesce(max(seq), 0), coalesce(max(updated_at), 'epoch'), (select count(*) from `+p.table("dead_letters")+`)
 		from `+p.table("positions")+` where stream = $1 and consumer = $2`, p.stream, p.consumer).Scan(&t.Position, &t.UpdatedAt, &t.DeadLetters)
 	if undefined := (*pgconn.PgError)(nil); errors.As(err, &undefined) && undefined.Code == "42P01" {
-		return fmt.Errorf("schema %s has no hubtail tables: run `hubtail migrate`, or start the sink", p.schema)
+		return nil, fmt.Errorf("schema %s has no hubtail tables: run `hubtail migrate`, or start the sink", p.schema)
 	}
 	if err != nil {
-		return err
+		return nil, err
 	}
 	s.Tables = t
 	rows, err := pool.Query(ctx, `select o.object, o.table_name, coalesce(c.complete_through, '0001-01-01'), c.at,
 			(select count(*) from `+p.table("dead_letters")+` d where d.object = o.object)
 		from `+p.table("objects")+` o left join `+p.table("cursors")+` c using (object) order by o.object`)
 	if err != nil {
-		return err
+		return nil, err
 	}
-	tables := map[string]string{}
+	tables = map[string]string{}
 	var object, table string
 	var through time.Time
 	var at *time.Time
@@ -60,12 +69,9 @@ func (p *parts) readTables(ctx context.Context, s *status) error {
 		return nil
 	})
 	if err != nil {
-		return err
+		return nil, err
 	}
-	if err := p.readRuns(ctx, pool, s); err != nil {
-		return err
-	}
-	return p.countRows(ctx, pool, s, tables)
+	return tables, p.readRuns(ctx, pool, s)
 }
 
 // readRuns fills in the last run of object types whose log was not asked: the newest in the log, as there.
