@@ -1,0 +1,35 @@
+// Package history answers questions about the past from the log alone: the versions of a record, what changed between two
+// moments, and which state the log was in at one.
+//
+// # What is kept
+//
+// The log keeps the last versions of each subject, 16 unless the stream says otherwise, however old. So the past reaches
+// back for each record as far as its own changes allow, and a question about a moment has an answer only if all records
+// that it is about have:
+//
+//	record A  created ──────────────── changed ─────────────────────────   kept from its first version on
+//	record B  (created, 20 changes) ····················├ changed ├ ...    the oldest that is kept has a previous_seq
+//	                        ▲                                ▲
+//	                        here B is a gap                  here both are covered
+//
+// An event names the one before it (previous_seq), which tells a record that did not exist yet from one whose version is
+// gone. A difference needs less than a state: the oldest event that is kept says what it changed, and so what was before.
+// Messages that do not name the one before, links, are a gap where as many are kept as there can be and none from then.
+// Definitions and pipelines that are gone are replaced by the nearest later ones.
+//
+// Whatever was erased for privacy is erased at all times.
+//
+// # Promises
+//
+//   - a version says what changed, with the values before and after, when, by which way of reading
+//     (TestVersionsHaveWhatChangedWithOldAndNewValues)
+//   - a moment is a time, an age or a sequence; a time means what was logged by then (TestMomentsAreTimesAgesAndSequences)
+//   - what changed between two moments is what a comparison of both states would say (TestDiffSaysWhatBecameOfEveryRecord),
+//     or it is refused with every record of which that is not known any more, and from when on it is
+//     (TestDiffEqualsTheModelOrSaysWhatIsGone)
+//   - the state at a moment is each subject's newest message by then, one that is gone is named
+//     (TestTheStateAtAMomentIsTheNewestMessageOfEverySubject); what HubSpot created later was not there
+//     (TestARecordThatWasCreatedLaterIsNoGap)
+//   - what was erased later is erased (TestWhatWasErasedLaterIsErasedAtAllTimes); missing definitions have a substitute
+//     (TestDefinitionsThatAreGoneAreReplacedByTheNearestLaterOnes)
+package history

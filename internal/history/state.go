@@ -1,0 +1,176 @@
+package history
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"hash/maphash"
+	"strings"
+
+	"github.com/hubtail/hubtail/schemas"
+)
+
+// State is the log as it was at a moment: which message was the last one of each subject. Three walks make it:
+//
+//	           first message kept               the moment                        the end
+//	1, bodies                                        ├──────────────────────────────▶  what has changed since, and how far
+//	                                                                                   back its history goes
+//	2, headers ├─────────────────────────────────────▶                                 which message was the newest of its subject
+//	3, bodies  ├─────────────────────────────────────▶                                 those, one of each subject (Each)
+//
+// It takes about 40 bytes of memory for each subject.
+type State struct {
+	log    *Log
+	at     Moment
+	seeds  [2]maphash.Seed
+	newest map[[2]uint64]uint64 // sequence at the moment by subject, as a hash of 128 bits
+	later  map[string]*later    // what has messages after it
+	purged []Entry              // events of privacy deletions since: those hold at all times
+	after  []Entry              // of definitions and pipelines whose versions of then are gone, the nearest later ones
+	gaps   []Gap
+}
+
+// At reads which state the log was in. Where it no longer keeps the version of a record, or a set of links, it returns the
+// state without it and a NotCoveredError.
+func (l *Log) At(ctx context.Context, at Moment) (*State, error) {
+	s := &State{log: l, at: at, newest: map[[2]uint64]uint64{}, later: map[string]*later{}, seeds: [2]maphash.Seed{maphash.MakeSeed(), maphash.MakeSeed()}}
+	nearest := map[string]Entry{}
+	if err := l.Walk(ctx, Range{From: at.Seq + 1}, func(e Entry) error { return s.takeLater(e, nearest) }); err != nil {
+		return nil, err
+	}
+	err := s.walk(ctx, true, func(e Entry) error {
+		s.newest[s.key(e.Subject)] = e.Seq
+		return nil
+	})
+	if err != nil {
+		return nil, err
+	}
+	return s, s.cover(nearest)
+}
+
+// walk hands out the messages up to the moment.
+func (s *State) walk(ctx context.Context, headersOnly bool, do func(Entry) error) error {
+	if s.at.Seq == 0 {
+		return nil
+	}
+	return s.log.Walk(ctx, Range{To: s.at.Seq, HeadersOnly: headersOnly}, do)
+}
+
+func (s *State) key(subject string) [2]uint64 {
+	return [2]uint64{maphash.String(s.seeds[0], subject), maphash.String(s.seeds[1], subject)}
+}
+
+// takeLater notes what has changed since the moment.
+func (s *State) takeLater(e Entry, nearest map[string]Entry) error {
+	if f := s.later[e.Subject]; f != nil {
+		f.kept++
+		if isPurge(e) {
+			s.purged = append(s.purged, e)
+		}
+		return nil
+	}
+	subject, err := schemas.ParseSubject(e.Subject)
+	if err != nil {
+		return nil // a kind of message that this version does not know
+	}
+	f := &later{seq: e.Seq, at: e.Time, kept: 1}
+	switch subject.Kind {
+	case schemas.KindRecord:
+		if isPurge(e) {
+			s.purged = append(s.purged, e)
+		}
+		event, err := schemas.DecodeEvent(e.Message)
+		if err != nil {
+			return nil // a dead letter: the next one tells
+		}
+		f.previous, f.created = event.PreviousSeq, event.CreatedAt
+	case schemas.KindProperties, schemas.KindPipelines:
+		nearest[e.Subject] = e
+	case schemas.KindLinks:
+	default:
+		return nil // of cursors, runs and dead letters there is what there is
+	}
+	s.later[e.Subject] = f
+	return nil
+}
+
+// cover finds what is not covered: what has messages after the moment, none before it, and did exist.
+func (s *State) cover(nearest map[string]Entry) error {
+	var missing gaps
+	for text, f := range s.later {
+		if _, kept := s.newest[s.key(text)]; kept {
+			continue
+		}
+		subject, err := schemas.ParseSubject(text)
+		if err != nil {
+			continue
+		}
+		// Links, definitions and pipelines do not say whether anything came before them: they may have had more versions
+		// only where as many are kept as there can be.
+		full := s.log.Depth > 0 && f.kept >= s.log.Depth && s.at.Seq > 0
+		switch subject.Kind {
+		case schemas.KindRecord:
+			if f.previous > 0 {
+				missing.reach(f)
+			}
+			if !f.createdAfter(s.at) {
+				missing.add(subject, f)
+			}
+		case schemas.KindLinks:
+			if full {
+				missing.reach(f)
+				missing.add(subject, f)
+			}
+		default:
+			if full {
+				s.after = append(s.after, nearest[text])
+			}
+		}
+	}
+	err := missing.err(s.at, s.log.Depth)
+	s.gaps = missing.list
+	s.later = nil
+	return err
+}
+
+// Gaps returns what the state lacks.
+func (s *State) Gaps() []Gap { return s.gaps }
+
+// Subjects returns how many subjects had a message.
+func (s *State) Subjects() int { return len(s.newest) }
+
+// Definitions returns the definitions and pipelines that stand in for those of the moment, which are no longer kept: the
+// nearest later ones.
+func (s *State) Definitions() []Entry { return s.after }
+
+// Purged returns the privacy deletions since: what they erased is erased at all times.
+func (s *State) Purged() []Entry { return s.purged }
+
+// ErrMovedOn says that the log lost messages while they were read: newer ones took their places.
+var ErrMovedOn = errors.New("the log moved on while it was read: try again")
+
+// Each hands out the last message of each subject at the moment, in the order of the log; of definitions and runs all
+// messages up to it.
+func (s *State) Each(ctx context.Context, do func(Entry) error) error {
+	left := len(s.newest)
+	err := s.walk(ctx, false, func(e Entry) error {
+		newest := s.newest[s.key(e.Subject)] == e.Seq
+		if newest {
+			left--
+		}
+		if !newest && !strings.Contains(e.Subject, "."+string(schemas.KindProperties)+".") && !strings.Contains(e.Subject, "."+string(schemas.KindRun)+".") {
+			return nil
+		}
+		return do(e)
+	})
+	if err == nil && left > 0 {
+		return fmt.Errorf("%w (%d messages)", ErrMovedOn, left)
+	}
+	return err
+}
+
+// isPurge reports whether a message is the event of a privacy deletion, without decoding it.
+func isPurge(e Entry) bool {
+	types := e.Header[schemas.HeaderType]
+	return len(types) > 0 && strings.HasSuffix(types[0], "."+string(schemas.OpPurged))
+}
