@@ -32,6 +32,7 @@ type Applier struct {
 	pool                     *pgxpool.Pool
 	schema, stream, consumer string
 	created                  time.Time
+	server                   time.Time // which run of the server it writes to; zero: it does not matter
 	log                      *slog.Logger
 	catalogue                catalogue
 	rowSets                  rowSetPool
@@ -39,6 +40,9 @@ type Applier struct {
 	fence     atomic.Int64 // the newest sequence this Applier committed: a database that lacks it was set back
 	refillDue atomic.Bool  // a change of a column's type asks for a refill
 	skipKnown atomic.Bool  // the last batches were mostly known: look before decoding
+
+	copyErasuresDue   atomic.Bool  // copies of the tables may have deletions for privacy to carry out
+	copyErasuresTried atomic.Int64 // when that last failed, in nanoseconds; 0: it did not
 
 	mu     sync.Mutex // guards portal
 	portal string
@@ -64,7 +68,8 @@ func NewApplier(cfg ApplierConfig) *Applier {
 		created: cfg.Created.UTC().Truncate(time.Microsecond), // as Postgres keeps it
 		portal:  cfg.Portal, log: cfg.Logger, catalogue: catalogue{schema: cfg.Schema},
 	}
-	a.skipKnown.Store(true) // until the first batch shows how it is
+	a.skipKnown.Store(true)       // until the first batch shows how it is
+	a.copyErasuresDue.Store(true) // to look, at least
 	return a
 }
 
@@ -125,11 +130,15 @@ func (a *Applier) commit(ctx context.Context, b *batch) error {
 			return err
 		}
 		a.counts.messages.Add(int64(len(s.messages)))
+		if _, erased, _ := purged(s.groups); len(erased) > 0 {
+			a.copyErasuresDue.Store(true)
+		}
 		for _, g := range s.groups {
 			a.rowSets.put(g.set)
 			g.set = nil
 		}
 	}
+	a.eraseInCopies(ctx)
 	return nil
 }
 

@@ -42,7 +42,9 @@
 //     (TestAPurgedRecordHasNoLinksFromEitherEnd).
 //   - A deletion for privacy leaves no value of the record in any table: its row is a tombstone, links to and from it and its
 //     dead letters are gone (TestADeletionForPrivacyLeavesNoValueInAnyTable). It is the last word, in whatever order
-//     messages come (TestADeletionForPrivacyWinsInAnyOrder).
+//     messages come (TestADeletionForPrivacyWinsInAnyOrder). It reaches every copy of the tables, shadow, old and as-of ones
+//     (TestADeletionForPrivacyReachesEveryCopy), those that cannot take it at once later
+//     (TestADeletionForPrivacyThatACopyCannotTakeIsNotForgotten), without waiting for them (TestACopyDroppedByHandHoldsNothingUp).
 //   - A message is acknowledged only after its transaction is committed (TestPostgresGoingAwayOnlyDelays,
 //     TestStoppingCommitsAndAcknowledgesWhatWasBegun).
 //   - A message that cannot be applied goes to dead_letters with its reason, payload and SQLSTATE; all others are applied

@@ -8,12 +8,17 @@ import (
 	"github.com/hubtail/hubtail/schemas"
 )
 
-// queueErasures removes what the tables have of records that were deleted for privacy beside their rows, and notes that they
-// were: what is applied later, in whatever order the log is read, must not bring anything back. It comes last in a
-// transaction.
+// queueErasures removes what the tables have of records that were deleted for privacy beside their rows, and notes that the
+// copies of the tables have to do the same. It comes last in a transaction.
 func queueErasures(batch *pgconn.Batch, schema string, groups []*group) {
-	var objects []string
-	var ids, seqs []int64
+	if objects, ids, seqs := purged(groups); len(ids) > 0 {
+		queueErased(batch, schema, groups)
+		queueCopyErasures(batch, schema, func() *params { return (&params{}).texts(objects).int8s(ids) }, seqs)
+	}
+}
+
+// purged returns the records of groups that were deleted for privacy.
+func purged(groups []*group) (objects []string, ids, seqs []int64) {
 	for _, g := range groups {
 		if g.set == nil {
 			continue
@@ -24,9 +29,13 @@ func queueErasures(batch *pgconn.Batch, schema string, groups []*group) {
 			}
 		}
 	}
-	if len(ids) == 0 {
-		return
-	}
+	return objects, ids, seqs
+}
+
+// queueErased removes what a schema has of records that were deleted for privacy beside their rows, and notes that they
+// were: what is applied later, in whatever order the log is read, must not bring anything back.
+func queueErased(batch *pgconn.Batch, schema string, groups []*group) {
+	objects, ids, seqs := purged(groups)
 	records := func() *params { return (&params{}).texts(objects).int8s(ids) }
 	records().int8s(seqs).queue(batch, `insert into `+quote(schema, "erased")+` as e (object, record_id, _seq)
 select p.* from unnest($1, $2, $3) as p(object, id, seq) order by 1, 2

@@ -23,6 +23,8 @@ var reservedColumns = map[string]bool{
 var staticTables = map[string]bool{
 	"objects": true, "properties": true, "link_sets": true, "links": true, "pipelines": true, "pipeline_stages": true,
 	"dead_letters": true, "sync_logs": true, "cursors": true, "positions": true, "installation": true, "schema_migrations": true,
+	"erased": true, "copies": true, "copy_erasures": true,
+	"withheld": true,
 }
 
 // columnName returns the column for a property. It is the property's own name wherever Postgres can have a column of

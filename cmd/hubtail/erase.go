@@ -9,6 +9,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"time"
 
 	"github.com/nats-io/nats.go/jetstream"
 	"github.com/urfave/cli/v2"
@@ -26,7 +27,8 @@ func eraseCommand() *cli.Command {
 			"merged into them, the links from them and their dead letters are erased from the log, and then from the tables, where rows without\n" +
 			"values stay, so that nothing brings them back. It does not delete them in HubSpot, and there is no way back.\n" +
 			"A running source does the work; without one the command does. If it is interrupted, a source or the next erase goes on.\n" +
-			"The tables follow at once with a running sink, or if a database is given.\n\n" +
+			"The tables follow at once with a running sink, or if a database is given; so do their copies: what a rebuild fills or keeps,\n" +
+			"and tables as of some time.\n\n" +
 			"Examples:\n  hubtail erase contacts 713492963559\n" +
 			"  hubtail erase --yes contacts 713492963559 713492963560      without asking, for scripts",
 		Flags: flags(natsFlags, replicasFlag, postgresFlags, consumerFlag, portalFlag, dataDirFlag,
@@ -72,7 +74,13 @@ func runErase(c *cli.Context, p *parts) error {
 		if err != nil {
 			return err
 		}
-		return passAndApply(ctx, s, erase, func(ctx context.Context) error { return waitApplied(ctx, js, p.stream, portal, s) })
+		err = passAndApply(ctx, s, erase, func(ctx context.Context) error { return waitApplied(ctx, js, p.stream, portal, s) })
+		if err != nil {
+			return err
+		}
+		ctx, cancel := context.WithTimeout(ctx, copiesErased)
+		defer cancel()
+		return s.EraseCopies(ctx)
 	})
 	if err != nil {
 		return err
@@ -80,6 +88,9 @@ func runErase(c *cli.Context, p *parts) error {
 	printf(c.App.Writer, "%d %s erased from log and tables\n", len(ids), object)
 	return nil
 }
+
+// copiesErased is how long the command waits for locks on copies of the tables: a rebuild's, or tables as of some time.
+const copiesErased = time.Minute
 
 // erasable returns the arguments, each id once.
 func erasable(args []string) (object string, ids []string, err error) {
