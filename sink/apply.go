@@ -38,8 +38,9 @@ type Applier struct {
 	rowSets                  rowSetPool
 
 	fence     atomic.Int64 // the newest sequence this Applier committed: a database that lacks it was set back
-	refillDue atomic.Bool  // a change of a column's type asks for a refill
 	skipKnown atomic.Bool  // the last batches were mostly known: look before decoding
+
+	reshapeDue chan struct{} // tells whoever reshapes tables beside this Applier; nil: it does so itself
 
 	copyErasuresDue   atomic.Bool  // copies of the tables may have deletions for privacy to carry out
 	copyErasuresTried atomic.Int64 // when that last failed, in nanoseconds; 0: it did not

@@ -13,6 +13,7 @@ type column struct {
 	property string
 	name     string
 	typ      columnType
+	next     int // index of the column of another type that is to take this one's place, 0 if there is none
 }
 
 // table is one generation of an object type's table. It never changes: DDL makes another one.
@@ -74,11 +75,13 @@ func (c *catalogue) load(ctx context.Context, db queryer, object string) (*table
 // have: a column that its owner dropped or changed is not written to, its values stay in _extra.
 func readTable(ctx context.Context, db queryer, schema, object string) (*table, error) {
 	rows, err := db.Query(ctx, fmt.Sprintf(`
-		select o.table_name, o.generation, p.name, p.column_name, coalesce(a.atttypid, 0)::bigint
+		select o.table_name, o.generation, p.name, p.column_name, coalesce(a.atttypid, 0)::bigint, p.next_name, coalesce(n.atttypid, 0)::bigint
 		from %[1]s.objects o
 		left join %[1]s.properties p on p.object = o.object and p.column_name is not null
 		left join pg_attribute a on a.attrelid = to_regclass(quote_ident($2) || '.' || quote_ident(o.table_name))
 		     and a.attname = p.column_name and a.attnum > 0 and not a.attisdropped
+		left join pg_attribute n on n.attrelid = to_regclass(quote_ident($2) || '.' || quote_ident(o.table_name))
+		     and n.attname = p.next_name and n.attnum > 0 and not n.attisdropped
 		where o.object = $1
 		order by p.name collate "C"`, quote(schema)), object, schema)
 	if err != nil {
@@ -87,20 +90,28 @@ func readTable(ctx context.Context, db queryer, schema, object string) (*table, 
 	var t *table
 	var name string
 	var generation int64
-	var property, columnName *string
-	var oid int64
-	_, err = pgx.ForEachRow(rows, []any{&name, &generation, &property, &columnName, &oid}, func() error {
+	var property, columnName, nextName *string
+	var oid, nextOID int64
+	next := make(map[int]column) // by the index of the column whose place it will take
+	_, err = pgx.ForEachRow(rows, []any{&name, &generation, &property, &columnName, &oid, &nextName, &nextOID}, func() error {
 		if t == nil {
 			t = &table{object: object, name: name, generation: generation, byProperty: make(map[string]int)}
 		}
 		if typ := columnTypeByOID(uint32(oid)); property != nil && typ != 0 {
 			t.byProperty[*property] = len(t.columns)
+			if nextType := columnTypeByOID(uint32(nextOID)); nextType != 0 {
+				next[len(t.columns)] = column{name: *nextName, typ: nextType}
+			}
 			t.columns = append(t.columns, column{property: *property, name: *columnName, typ: typ})
 		}
 		return nil
 	})
 	if err != nil {
 		return nil, fmt.Errorf("read columns of %s: %w", object, err)
+	}
+	for i, col := range next {
+		t.columns[i].next = len(t.columns)
+		t.columns = append(t.columns, col)
 	}
 	return t, nil
 }

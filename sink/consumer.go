@@ -40,6 +40,7 @@ func (s *Sink) attach(ctx context.Context) (*Applier, jetstream.Consumer, *jetst
 		Pool: s.cfg.Pool, Schema: s.cfg.Schema, Stream: s.cfg.Stream, Created: info.Created,
 		Consumer: s.cfg.Consumer, Portal: s.cfg.Portal, Logger: s.cfg.Logger,
 	})
+	a.reshapeDue = make(chan struct{}, 1)
 	pos, err := a.resume(ctx, info)
 	if err != nil {
 		return nil, nil, nil, err
@@ -77,9 +78,6 @@ func (s *Sink) attach(ctx context.Context) (*Applier, jetstream.Consumer, *jetst
 		if err := s.catchUp(ctx, a, pos.seq+1, state.Delivered.Stream); err != nil {
 			return nil, nil, nil, err
 		}
-	}
-	if err := s.refill(ctx, a); err != nil {
-		return nil, nil, nil, err
 	}
 	return a, consumer, state, nil
 }

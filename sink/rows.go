@@ -128,17 +128,10 @@ func (s *rowSet) addProperties(row *recordRow, p schemas.Properties) error {
 			end := scan.Pos()
 			raw = []byte(schemas.NewScanner(p[end-len(raw)-2 : end]).String())
 		}
-		if i, ok := s.table.byProperty[string(key)]; ok {
-			typ := s.table.columns[i].typ
-			start := len(s.arena)
-			if s.arena, ok = typ.appendValue(s.arena, raw); ok {
-				size := worstSize(typ, len(s.arena)-start)
-				if used+size <= maxRowBytes {
-					used += size
-					s.cells = append(s.cells, cell{int32(i), uint32(start), uint32(len(s.arena))})
-					return
-				}
-				s.arena = s.arena[:start]
+		if i, ok := s.table.byProperty[string(key)]; ok && s.addCell(i, raw, &used) {
+			// While another column is to take this one's place, the value is in both, or in _extra for the other.
+			if next := s.table.columns[i].next; next == 0 || s.addCell(next, raw, &used) {
+				return
 			}
 		}
 		extra = appendExtra(extra, string(key), string(raw))
@@ -150,6 +143,23 @@ func (s *rowSet) addProperties(row *recordRow, p schemas.Properties) error {
 	}
 	row.lastExtra = uint32(len(s.arena))
 	return scan.Err()
+}
+
+// addCell puts a value into a column, unless it does not fit there or the row is full.
+func (s *rowSet) addCell(column int, raw []byte, used *int) bool {
+	typ, start := s.table.columns[column].typ, len(s.arena)
+	var ok bool
+	if s.arena, ok = typ.appendValue(s.arena, raw); !ok {
+		return false
+	}
+	size := worstSize(typ, len(s.arena)-start)
+	if *used+size > maxRowBytes {
+		s.arena = s.arena[:start]
+		return false
+	}
+	*used += size
+	s.cells = append(s.cells, cell{int32(column), uint32(start), uint32(len(s.arena))})
+	return true
 }
 
 func microsOrNull(t time.Time) int64 {

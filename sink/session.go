@@ -23,7 +23,20 @@ func (s *Sink) session(ctx context.Context) error {
 		cfg: s.cfg, consumer: consumer, iterator: iterator, stats: &s.stats,
 		alone: true, next: info.Delivered.Consumer + 1, high: info.Delivered.Stream,
 	}
-	return s.pipeline(ctx, a, c)
+	// Tables are reshaped beside the writing of rows; what ends one ends the other.
+	ctx, stop := context.WithCancel(ctx)
+	defer stop()
+	shaping := make(chan error, 1)
+	go func() {
+		defer stop()
+		shaping <- s.keepShape(ctx, a)
+	}()
+	err = s.pipeline(ctx, a, c)
+	stop()
+	if shapeErr := <-shaping; shapeErr != nil {
+		return shapeErr
+	}
+	return err
 }
 
 // pipeline collects a batch, prepares the one before and commits the one before that, all at the same time. When ctx
@@ -97,11 +110,6 @@ func (s *Sink) finish(ctx, working context.Context, a *Applier, c *collector, w 
 	start := time.Now()
 	if err := s.persist(ctx, working, w, func() error { return a.commit(working, w.prepared) }); err != nil {
 		return err
-	}
-	if a.refillDue.Swap(false) {
-		if err := s.persist(ctx, working, w, func() error { return s.refill(working, a) }); err != nil {
-			return err
-		}
 	}
 	s.stats.committed(len(w.messages), w.prepared.position, time.Since(start))
 	for _, m := range w.acks {

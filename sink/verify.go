@@ -135,6 +135,10 @@ func (v *tableVerifier) run(ctx context.Context, object string) error {
 	if err := v.verifyTable(ctx, object); err != nil {
 		return err
 	}
+	// On its way to another column a value may be in two places.
+	if err := v.a.reshape(ctx, object); err != nil && classify(err) != faultRetry {
+		return err
+	}
 	if err := v.verifyRows(ctx, object); err != nil {
 		return err
 	}
