@@ -132,7 +132,7 @@ func TestNothingIsReadableForSupabasesPublicRoles(t *testing.T) {
 		b.want("", `select coalesce(string_agg(relname, ' '), '') from pg_class
 			where relnamespace = 'hubspot'::regnamespace and relkind in ('r', 'p') and not relrowsecurity`)
 		b.want("0", `select count(*) from pg_policy`)
-		b.want("16", `select count(*) from pg_class where relnamespace = 'hubspot'::regnamespace and relkind = 'r'`)
+		b.want("true", `select count(*) >= 16 from pg_class where relnamespace = 'hubspot'::regnamespace and relkind = 'r'`)
 		for _, role := range []string{"anon", "authenticated"} {
 			tables := strings.Fields(b.value(`select string_agg(quote_ident(relname), ' ') from pg_class where relnamespace = 'hubspot'::regnamespace and relkind = 'r'`))
 			for _, table := range tables {

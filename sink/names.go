@@ -21,7 +21,7 @@ var reservedColumns = map[string]bool{
 
 // staticTables are the names the migrations use.
 var staticTables = map[string]bool{
-	"objects": true, "properties": true, "link_sets": true, "links": true, "pipelines": true, "pipeline_stages": true,
+	"exposed": true, "readers": true, "objects": true, "properties": true, "link_sets": true, "links": true, "pipelines": true, "pipeline_stages": true,
 	"dead_letters": true, "sync_logs": true, "cursors": true, "positions": true, "installation": true, "schema_migrations": true,
 	"erased": true, "copies": true, "copy_erasures": true,
 	"withheld": true,

@@ -18,13 +18,14 @@ import (
 // DefaultSchema is where the tables are unless configured otherwise.
 const DefaultSchema = "hubspot"
 
-// maxConns is how many connections a pool opens: one that writes, one that looks ahead, and room for a change of a table
-// and a look at the status. Supabase's smallest plan allows 15 through its session pooler.
+// maxConns is how many connections a pool opens at most: one that writes, one that looks ahead, and room for a change of
+// a table and a look at the status. One suffices (pool_max_conns=1 in the URL): nothing that has a connection waits for
+// another one. Supabase's smallest plan allows 15 through its session pooler.
 const maxConns = 4
 
-// OpenPool opens a pool for a database URL and checks that it answers. Behind a pooler (Supabase's, or
+// OpenPool opens a pool for a database URL and checks that it answers. Behind a pooler (Supabase's, PgBouncer's port, or
 // default_query_exec_mode=cache_describe in the URL for another) no named statements are used: there, they come out on another server
-// process. Nothing else the sink does depends on a session.
+// process. Nothing else the sink does depends on a session. What to do about a refusal is part of its error.
 func OpenPool(ctx context.Context, url string) (*pgxpool.Pool, error) {
 	cfg, err := poolConfig(url)
 	if err != nil {
@@ -36,7 +37,7 @@ func OpenPool(ctx context.Context, url string) (*pgxpool.Pool, error) {
 	}
 	if err := pool.Ping(ctx); err != nil {
 		pool.Close()
-		return nil, redactError("connect to postgres", err, cfg.ConnConfig.Password)
+		return nil, redactError("connect to postgres", adviseConnect(err, cfg.ConnConfig), cfg.ConnConfig.Password)
 	}
 	return pool, nil
 }
@@ -59,13 +60,32 @@ func poolConfig(url string) (*pgxpool.Config, error) {
 	if mayShareSessions(cfg.ConnConfig) && !strings.Contains(url, "default_query_exec_mode") {
 		cfg.ConnConfig.DefaultQueryExecMode = pgx.QueryExecModeCacheDescribe
 	}
+	if mode := cfg.ConnConfig.DefaultQueryExecMode; mode == pgx.QueryExecModeCacheDescribe {
+		leaveOutSettings(cfg.ConnConfig.RuntimeParams)
+	}
 	return cfg, nil
 }
 
-// mayShareSessions tells Supabase's poolers, by port (transaction mode) or name; in session mode it would not be needed,
-// and costs nothing.
+// mayShareSessions tells poolers, Supabase's by port (transaction mode) or name, PgBouncer by its own port; in session mode
+// it would not be needed, and costs nothing.
 func mayShareSessions(cfg *pgx.ConnConfig) bool {
-	return cfg.Port == 6543 || strings.HasSuffix(cfg.Host, ".pooler.supabase.com")
+	return cfg.Port == 6543 || cfg.Port == 6432 || isSupavisor(cfg.Host)
+}
+
+// isSupavisor tells Supabase's shared pooler by its name.
+func isSupavisor(host string) bool { return strings.HasSuffix(host, ".pooler.supabase.com") }
+
+// leaveOutSettings removes the settings of a session that a URL or PGOPTIONS asks for. PgBouncer rule: it refuses every
+// startup parameter but these ("unsupported startup parameter"), since a session is nobody's own there. Nothing here
+// depends on one: the sink qualifies names and sets timeouts per transaction.
+func leaveOutSettings(params map[string]string) {
+	for name := range params {
+		switch strings.ToLower(name) {
+		case "application_name", "client_encoding", "datestyle", "timezone", "standard_conforming_strings":
+		default:
+			delete(params, name)
+		}
+	}
 }
 
 var urlPassword = regexp.MustCompile(`(://[^:/@\s]*:)[^@\s]*@`)

@@ -107,13 +107,16 @@ func (a *Applier) unshaped(ctx context.Context, pinned bool) ([]string, error) {
 // alter adds the columns that the definitions ask for, and takes away those that nobody needs any longer on their way.
 func (a *Applier) alter(ctx context.Context, object string) error {
 	return a.changeTable(ctx, object, func(tx pgx.Tx) error {
-		s, err := a.readShape(ctx, tx, object)
+		s, err := a.readFreeShape(ctx, tx, object)
 		if err != nil {
 			return err
 		}
 		if s != nil {
 			s.plan()
 			if err := a.carryOut(ctx, tx, s); err != nil {
+				return err
+			}
+			if err := a.refreshExposed(ctx, tx, object); err != nil {
 				return err
 			}
 		}
@@ -125,18 +128,23 @@ func (a *Applier) alter(ctx context.Context, object string) error {
 // swap lets the columns of the new types take the others' place. A view or an index that came meanwhile keeps the old one.
 func (a *Applier) swap(ctx context.Context, object string, generation int64) error {
 	return a.changeTable(ctx, object, func(tx pgx.Tx) error {
-		s, err := a.readShape(ctx, tx, object)
-		if err != nil || s == nil || s.generation != generation { // someone else was faster, or the definitions changed again
+		s, err := a.readFreeShape(ctx, tx, object)
+		if err != nil || s == nil {
 			return err
+		}
+		if s.generation != generation { // someone else was faster, or the definitions changed again
+			return a.refreshExposed(ctx, tx, object)
 		}
 		refill := s.swap()
 		if err := a.carryOut(ctx, tx, s); err != nil {
 			return err
 		}
 		if refill {
-			_, err = tx.Exec(ctx, `update `+quote(a.schema, "objects")+` set refill = true where object = $1`, object)
+			if _, err = tx.Exec(ctx, `update `+quote(a.schema, "objects")+` set refill = true where object = $1`, object); err != nil {
+				return err
+			}
 		}
-		return err
+		return a.refreshExposed(ctx, tx, object)
 	})
 }
 
