@@ -1,0 +1,51 @@
+// Tells a Slack channel of every deal that is won.
+//
+//   npm install && NATS_URL=nats://127.0.0.1:4222 SLACK_WEBHOOK_URL=https://hooks.slack.com/... npx tsx closedwon.ts
+import { AckPolicy, DeliverPolicy, jetstream, jetstreamManager } from "@nats-io/jetstream";
+import { connect } from "@nats-io/transport-node";
+import type { Event } from "./event.js";
+
+const slack = process.env.SLACK_WEBHOOK_URL ?? "";
+const nc = await connect({ servers: process.env.NATS_URL, maxReconnectAttempts: -1 });
+const manager = await jetstreamManager(nc);
+await manager.consumers.add("HUBSPOT", {
+  durable_name: "closed-won-example-ts",
+  filter_subject: "hubspot.*.deals.*",
+  deliver_policy: DeliverPolicy.New, // deals won long ago are no news
+  ack_policy: AckPolicy.Explicit,
+  max_ack_pending: 1, // one message after the other: Slack takes about one a second
+});
+const consumer = await jetstream(nc).consumers.get("HUBSPOT", "closed-won-example-ts");
+const messages = await consumer.consume();
+process.on("SIGINT", () => messages.stop());
+console.log("waiting for deals");
+
+for await (const m of messages) {
+  try {
+    await tell(m.json<Event>());
+    m.ack();
+  } catch (err) {
+    console.error(err);
+    m.nak(10_000);
+  }
+}
+await nc.drain();
+
+async function tell(event: Event): Promise<void> {
+  const isNew = event.op === "created"; // then nothing has changed
+  if (event.properties.dealstage !== "closedwon" || (!isNew && !event.changed.includes("dealstage"))) {
+    return;
+  }
+  const { dealname, amount } = event.properties;
+  const text = `Won: ${dealname ?? `deal ${event.id}`} (${amount ?? "no amount"})`;
+  console.log(text);
+  const response = await fetch(slack, {
+    method: "POST",
+    headers: { "Content-Type": "application/json" },
+    body: JSON.stringify({ text }),
+    signal: AbortSignal.timeout(10_000),
+  });
+  if (!response.ok) {
+    throw new Error(`slack: ${response.status}`);
+  }
+}
