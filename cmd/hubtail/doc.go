@@ -10,6 +10,7 @@
 //	                status, webhooks, nats, simulator, demo); oneshot.go is what backfill and sync share, applied.go waits
 //	                until everything is in the tables
 //	statustables.go the database's side of status
+//	past.go         what history, diff, tail, explain and rebuild --as-of have in common: the log of one portal, names, moments
 //	demo*.go        the demo: its parts, its Postgres; viewer.go, progress.go and output.go are its screen
 //	memory.go       soft limits of the heap
 //	admin.go        health checks and metrics.go, at --admin-addr; healthcheck.go asks for them
@@ -41,6 +42,10 @@
 //     (TestTablesThatStandStillAreNotWaitedForForever)
 //   - deletions, restores, merges and erasures end in equal tables without any webhook
 //     (TestARandomMixOfEndsWithoutWebhooksEqualsTheTruth)
+//   - history and diff tell what happened, by the log alone (TestHistoryAndDiffTellWhatHappened), and what they can no longer
+//     tell (TestHistoryAndDiffSayWhatIsNoLongerKept); nothing in a value reaches the terminal as a control character
+//   - tail shows what came and what comes, as lines or JSON (TestTailShowsWhatComesAndWhatCame), and ends quietly when
+//     nobody reads it any longer (TestTailEndsQuietlyWhenNobodyReadsItAnyLonger)
 //   - the demo finds a wrong value (TestDemoFindsASabotagedTable) and leaves nothing behind, however it ends
 //     (TestInterruptedDemoFailsAndLeavesNothing, TestDemoWhoseOutputIsClosedLeavesNothing)
 package main

@@ -129,7 +129,7 @@ func (p *parts) onlyPortal(ctx context.Context, js jetstream.JetStream) (string,
 	}
 	switch len(portals) {
 	case 0:
-		return "", fmt.Errorf("the log %s is empty: there is nothing to erase", p.stream)
+		return "", fmt.Errorf("the log %s is empty: start a source", p.stream)
 	case 1:
 		return portals[0], nil
 	}

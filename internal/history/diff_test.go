@@ -122,7 +122,7 @@ func TestDiffEqualsTheModelOrSaysWhatIsGone(t *testing.T) {
 	}
 	l := w.open()
 	covered, refused := 0, 0
-	for range 120 {
+	for range 80 {
 		from, to := max(rng.IntN(events+1), rng.IntN(events+1)), rng.IntN(events+1) // the past is gone soon
 		if rng.IntN(10) == 0 {
 			from = 0

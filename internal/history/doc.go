@@ -32,4 +32,6 @@
 //     (TestARecordThatWasCreatedLaterIsNoGap)
 //   - what was erased later is erased (TestWhatWasErasedLaterIsErasedAtAllTimes); missing definitions have a substitute
 //     (TestDefinitionsThatAreGoneAreReplacedByTheNearestLaterOnes)
+//   - who follows the log gets every message once and in order, though NATS restarts (TestFollowOutlastsARestartOfNATS), and
+//     an error where the stream is another one (TestFollowEndsWithWhatItsFunctionReturns)
 package history

@@ -105,6 +105,16 @@ func (w *writer) event(object string, id int, op schemas.Op, v values, change ..
 	return w.seq[subject]
 }
 
+// nextEvent is an update that is not published.
+func (w *writer) nextEvent(object string, id int, v values) *nats.Msg {
+	e := &schemas.Event{
+		Portal: portal, Object: object, ID: strconv.Itoa(id), Op: schemas.OpUpdated, Origin: schemas.OriginPoll,
+		UpdatedAt: began, Properties: schemas.MakeProperties(v),
+	}
+	m := e.Encode()
+	return &nats.Msg{Subject: m.Subject, Header: m.Header, Data: m.Data}
+}
+
 func (w *writer) purge(subject string) {
 	w.t.Helper()
 	stream, err := w.js.Stream(w.t.Context(), "HUBSPOT")

@@ -163,3 +163,34 @@ func (l *Log) LastAt(ctx context.Context, subjects []string, seq uint64) (map[st
 	}
 	return found, nil
 }
+
+// ObjectType is an object type that the log has.
+type ObjectType struct {
+	Name   string
+	TypeID string // "" if the log does not say
+}
+
+// Objects returns the object types of the log, those that were read or have definitions, in no order.
+func (l *Log) Objects(ctx context.Context) ([]ObjectType, error) {
+	ids := map[string]string{}
+	prefix := schemas.Root + "." + l.portalToken() + "."
+	err := l.get(ctx, func(m *jetstream.RawStreamMsg) {
+		c, err := schemas.DecodeControl(entryOf(m).Message)
+		if err != nil {
+			return
+		}
+		id := ids[c.Subject().Object]
+		if d, ok := c.(*schemas.PropertyDefinitions); ok {
+			id = d.ObjectTypeID
+		}
+		ids[c.Subject().Object] = id
+	}, func(ctx context.Context) (answers, error) {
+		a, err := jetstreamext.GetLastMsgsFor(ctx, l.js, l.name, []string{prefix + string(schemas.KindCursor) + ".*", prefix + string(schemas.KindProperties) + ".*"})
+		return answers(a), err
+	})
+	objects := make([]ObjectType, 0, len(ids))
+	for name, id := range ids {
+		objects = append(objects, ObjectType{name, id})
+	}
+	return objects, err
+}

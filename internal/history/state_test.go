@@ -39,7 +39,7 @@ func TestTheStateAtAMomentIsTheNewestMessageOfEverySubject(t *testing.T) {
 	}
 	l := w.open()
 	whole, partial := 0, 0
-	for moment := uint64(0); moment <= last; moment += 3 {
+	for moment := uint64(0); moment <= last; moment += 5 {
 		want, gone := map[string]uint64{}, 0
 		for subject, all := range sequences {
 			kept := all[max(0, len(all)-depth):]
