@@ -23,6 +23,7 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 
 	"github.com/hubtail/hubtail/internal/localnats"
+	"github.com/hubtail/hubtail/internal/pgtest"
 	"github.com/hubtail/hubtail/schemas"
 )
 
@@ -38,16 +39,22 @@ var languages = map[string]func(t *testing.T, name string, args ...string) *exec
 	"typescript": func(t *testing.T, name string, args ...string) *exec.Cmd {
 		tsx := filepath.Join("typescript", "node_modules", "tsx", "dist", "cli.mjs")
 		if _, err := os.Stat(tsx); err != nil {
-			t.Skip("not installed: (cd examples/typescript && npm ci)")
+			skip(t, "(cd examples/typescript && npm ci)")
 		}
 		return exec.Command("node", append([]string{tsx, "typescript/" + name + ".ts"}, args...)...)
 	},
 	"python": func(t *testing.T, name string, args ...string) *exec.Cmd {
 		if err := exec.Command("python3", "-c", "import nats").Run(); err != nil {
-			t.Skip("not installed: pip install -r examples/python/requirements.txt")
+			skip(t, "pip install -r examples/python/requirements.txt")
 		}
 		return exec.Command("python3", append([]string{"-u", "python/" + name + ".py"}, args...)...)
 	},
+}
+
+// skip leaves a language out whose NATS client is not installed, and has it counted.
+func skip(t *testing.T, install string) {
+	pgtest.Count(t, "examples", "skipped (not installed: "+install+")")
+	t.Skip("not installed: " + install)
 }
 
 // inEveryLanguage runs a test for the example in each language.
