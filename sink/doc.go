@@ -17,6 +17,15 @@
 // nothing but the name, and the table properties says which column holds which property. The sink owns the columns it
 // made; further columns, indexes, views, triggers and policies are the owner's and stay.
 //
+// # How a table comes to fit its definitions
+//
+// Definitions are noted in the catalogue at once, which takes no lock on the table. What they ask for follows in short
+// transactions of their own, beside the writing of rows: columns are added; a property whose type changes gets a second
+// column, which writers fill beside the first and a walk fills for earlier rows, batch by batch; when all is in it, it takes
+// the other's place; and what _extra has that fits by now is taken out of it. A value is in its column or in _extra at
+// every moment; how far all this is stands in objects and properties, so whichever sink comes next goes on.
+// A table of 100,000 rows takes about five seconds, and is locked for ten milliseconds of them.
+//
 // # Why it is right
 //
 // An event is a record's full state, and a row carries the stream sequence of the event it is from (_seq). A row is only
@@ -61,9 +70,16 @@
 //     (TestHistoryLostBehindThePositionEndsInTheLastValues).
 //   - A watermark or a run shows up only with or after the rows it speaks of
 //     (TestAWatermarkIsVisibleWithTheRowsItPromises).
-//   - A change of definitions loses no value and waits at most two seconds for a lock at a time
-//     (TestATypeChangeLosesNothing, TestATypeChangeToTextIsRefilledFromTheLog,
-//     TestANewPropertyGetsAColumnAndItsEarlierValues, TestAnArchivedPropertyKeepsItsColumn).
+//   - A change of definitions loses no value, whatever type becomes which and back
+//     (TestEveryChangeOfTypeKeepsEveryRawValue, TestATypeChangeLosesNothing, TestATypeChangeToTextIsRefilledFromTheLog,
+//     TestANewPropertyGetsAColumnAndItsEarlierValues, TestAnArchivedPropertyKeepsItsColumn,
+//     TestWhatHubSpotRenamesOrMakesAnewLosesNothing, TestNamesThatCollideGetAColumnEach), also while sinks are killed
+//     (TestARandomDriftEndsInTheModelsState).
+//   - Rows are read and written meanwhile. A table is locked for everybody for some milliseconds, however large it is, and
+//     that is waited for two seconds at a time (TestLiveWritesGoOnWhileAColumnChangesItsType, TestALongReaderHoldsUpNoWrites).
+//   - What the owner built on a column survives: its type stays, values that do not fit are in _extra, and properties.note
+//     says why and what to do, as where a table has no columns left (TestWhatKeepsAColumnsTypeIsNamedAndItsGoingNoticed,
+//     TestTheOwnersThingsSurviveDrift, TestWhatTheOwnerBuiltOnAColumnKeepsItsType, TestColumnsRunOutWithoutALoss).
 //   - Whatever differs between the log and the tables is found by a comparison of both, nothing else is, though sinks work
 //     meanwhile, and one repair leaves none (TestVerifyFindsAndRepairsEveryDifferenceOfTheTables), the times of ended records
 //     (TestVerifyComparesTheTimesOfEndedRecords) and the table erased (TestVerifyComparesWhatWasErased) included. A table

@@ -111,7 +111,7 @@ func (a *Applier) copyStep(ctx context.Context, object string) error {
 			select_ = append(select_, fmt.Sprintf("case when %s then %s end", open, textOf(from[i].typ, quote(from[i].name))))
 		}
 		move := newMove(to)
-		last, rows, err := t.read(ctx, tx, strings.Join(select_, ", "), strings.Join(where, " or "), len(to), func(id int64, values []*string) error {
+		last, end, err := t.read(ctx, tx, strings.Join(select_, ", "), strings.Join(where, " or "), len(to), func(id int64, values []*string) error {
 			move.addCopied(id, values)
 			return nil
 		})
@@ -121,7 +121,7 @@ func (a *Applier) copyStep(ctx context.Context, object string) error {
 		if err := move.run(ctx, tx, t.name(), true); err != nil {
 			return err
 		}
-		done = rows < moveRows
+		done = end
 		return t.progress(ctx, tx, last)
 	})
 	if errors.Is(err, errRefused) {
@@ -145,9 +145,9 @@ func (a *Applier) fillStep(ctx context.Context, object string) error {
 		for i, col := range to {
 			names[i] = literal(col.property)
 		}
-		last, rows := t.after, 0
+		last, end := t.after, true
 		if len(to) > 0 {
-			last, rows, err = t.read(ctx, tx, "_extra::text", "_extra ?| array["+strings.Join(names, ", ")+"]", 1, func(id int64, values []*string) error {
+			last, end, err = t.read(ctx, tx, "_extra::text", "_extra ?| array["+strings.Join(names, ", ")+"]", 1, func(id int64, values []*string) error {
 				return move.addExtra(id, []byte(*values[0]))
 			})
 			if err != nil {
@@ -157,7 +157,7 @@ func (a *Applier) fillStep(ctx context.Context, object string) error {
 				return err
 			}
 		}
-		if rows == moveRows {
+		if !end {
 			return t.progress(ctx, tx, last)
 		}
 		_, err = tx.Exec(ctx, `update `+quote(t.schema, "properties")+` set fill = false where object = $1 and fill and next_name is null`, t.object)
@@ -168,24 +168,29 @@ func (a *Applier) fillStep(ctx context.Context, object string) error {
 	})
 }
 
-// read reads a batch of rows behind those that are through and locks them, ascending as all writers do.
-func (t moving) read(ctx context.Context, tx pgx.Tx, columns, where string, width int, do func(id int64, values []*string) error) (last int64, n int, err error) {
-	last = t.after
-	rows, err := tx.Query(ctx, fmt.Sprintf(`select id, %s from %s where id > $1 and (%s) order by id limit %d for no key update`, columns, t.name(), where, moveRows),
-		pgx.QueryExecModeExec, t.after)
-	if err != nil {
-		return last, 0, err
+// read reads those of the next moveRows rows that where selects, and locks them, ascending as all writers do. It returns the
+// last id that was looked at, and whether there was none any more. (Both bounds of the ids are named, because Postgres knows
+// nothing of the values in a new column, and would rather sort the whole table for every batch.)
+func (t moving) read(ctx context.Context, tx pgx.Tx, columns, where string, width int, do func(id int64, values []*string) error) (last int64, end bool, err error) {
+	var to *int64
+	err = tx.QueryRow(ctx, fmt.Sprintf(`select max(id) from (select id from %s where id > $1 order by id limit %d) w`, t.name(), moveRows),
+		pgx.QueryExecModeExec, t.after).Scan(&to)
+	if err != nil || to == nil {
+		return t.after, true, err
 	}
+	rows, err := tx.Query(ctx, fmt.Sprintf(`select id, %s from %s where id > $1 and id <= $2 and (%s) order by id for no key update`, columns, t.name(), where),
+		pgx.QueryExecModeExec, t.after, *to)
+	if err != nil {
+		return t.after, false, err
+	}
+	var id int64
 	values := make([]*string, width)
-	targets := []any{&last}
+	targets := []any{&id}
 	for i := range values {
 		targets = append(targets, &values[i])
 	}
-	_, err = pgx.ForEachRow(rows, targets, func() error {
-		n++
-		return do(last, values)
-	})
-	return last, n, err
+	_, err = pgx.ForEachRow(rows, targets, func() error { return do(id, values) })
+	return *to, false, err
 }
 
 // giveUp ends a change of types that a row refuses, by a constraint or a trigger of the owner's.
