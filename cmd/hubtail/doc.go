@@ -10,6 +10,7 @@
 //	                status, webhooks, nats, simulator, demo); oneshot.go is what backfill and sync share, applied.go waits
 //	                until everything is in the tables
 //	statustables.go the database's side of status
+//	doctor*.go      the table of checks, what they share (doctorparts.go), and a file per part that they look at
 //	past.go         what history, diff, tail, explain and rebuild --as-of have in common: the log of one portal, names, moments
 //	demo*.go        the demo: its parts, its Postgres; viewer.go, progress.go and output.go are its screen
 //	memory.go       soft limits of the heap
@@ -31,6 +32,15 @@
 //   - sync and backfill take nothing from a running source (TestSyncAndBackfillBesideARunningSourceSayWhoLeads)
 //   - status names what needs attention (TestStatusSaysWhatNeedsAttention) and asks HubSpot nothing
 //     (TestStatusOfAHealthyPortal)
+//   - doctor changes nothing and asks HubSpot as often as it says (TestDoctorAsksHubSpotAsOftenAsItSays); it tells what is
+//     wrong, why it matters and what to do: token, scopes, quota, clock (TestDoctorFindsWhatIsWrongWithHubSpot), the way to a
+//     server (TestDoctorTellsWhatIsWrongWithTLS, TestDoctorTellsWhyNATSCannotBeReached), what a NATS user may do, without
+//     anybody hearing of it (TestDoctorTriesWhatAUserMayDo), drift of the stream (TestDoctorFindsDriftOfTheStream), who reads
+//     (TestDoctorSaysWhoReads), the database, its rights and what is open (TestDoctorFindsWhatIsWrongWithTheDatabase,
+//     TestDoctorOfADatabaseWithTheLeastRole), poolers (TestDoctorTellsATransactionPooler), receivers
+//     (TestDoctorDeliversToARunningReceiver, TestDoctorTellsReceiversFromOthers), files and disk
+//     (TestDoctorLooksAtSecretsAndDisk); no part that hangs stops another (TestAHangingPartStopsNoOtherCheck), and scripts
+//     have an exit code and JSON (TestDoctorIsOneCommandWithAnExitCode)
 //   - a webhook becomes a row (TestAWebhookBecomesARow), also when no source ran as it came (TestReceiversNeedNoRunningSource)
 //   - verify finds every one of a thousand planted differences of fourteen kinds under live changes, nothing else, and one
 //     --repair leaves none (TestVerifyFindsAThousandDifferencesOfFourteenKinds); it does what it can without a database or a
@@ -46,6 +56,7 @@
 //     tell (TestHistoryAndDiffSayWhatIsNoLongerKept); nothing in a value reaches the terminal as a control character
 //   - tail shows what came and what comes, as lines or JSON (TestTailShowsWhatComesAndWhatCame), and ends quietly when
 //     nobody reads it any longer (TestTailEndsQuietlyWhenNobodyReadsItAnyLonger)
+//   - users of NATS need no more rights than deploy/nats/permissions.conf gives them (TestUsersWithNoMoreRightsThanTheyNeed)
 //   - the demo finds a wrong value (TestDemoFindsASabotagedTable) and leaves nothing behind, however it ends
 //     (TestInterruptedDemoFailsAndLeavesNothing, TestDemoWhoseOutputIsClosedLeavesNothing)
 package main
