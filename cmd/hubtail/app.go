@@ -59,6 +59,7 @@ func commands() []*cli.Command {
 		diffCommand(),
 		tailCommand(),
 		webhooksCommand(),
+		doctorCommand(),
 		healthcheckCommand(),
 		natsCommand(),
 		simulatorCommand(),

@@ -56,15 +56,24 @@ func (d Delivery) VerifyV3(secret, signature string, now time.Time) error {
 	if age := now.UnixMilli() - int64(ms); age > signatureMaxAge.Milliseconds() || age < -signatureMaxAhead.Milliseconds() {
 		return ErrSignatureExpired
 	}
+	given, err := base64.StdEncoding.Strict().DecodeString(signature)
+	if err != nil || secret == "" || !hmac.Equal(given, d.macV3(secret)) {
+		return ErrSignature
+	}
+	return nil
+}
+
+// SignV3 returns what HubSpot puts into header X-HubSpot-Signature-v3, for a delivery of our own that tries a receiver.
+func (d Delivery) SignV3(secret string) string {
+	return base64.StdEncoding.EncodeToString(d.macV3(secret))
+}
+
+func (d Delivery) macV3(secret string) []byte {
 	mac := hmac.New(sha256.New, []byte(secret))
 	mac.Write([]byte(d.Method + decodeURI(d.URL)))
 	mac.Write(d.Body)
 	mac.Write([]byte(d.Timestamp))
-	given, err := base64.StdEncoding.Strict().DecodeString(signature)
-	if err != nil || secret == "" || !hmac.Equal(given, mac.Sum(nil)) {
-		return ErrSignature
-	}
-	return nil
+	return mac.Sum(nil)
 }
 
 // VerifyV1 checks the signature of header X-HubSpot-Signature whose version is v1. It protects neither the address nor against

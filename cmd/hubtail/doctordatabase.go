@@ -1,0 +1,505 @@
+package main
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"net/url"
+	"strings"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgconn"
+	"github.com/jackc/pgx/v5/pgxpool"
+
+	"github.com/hubtail/hubtail/migrations"
+	"github.com/hubtail/hubtail/sink"
+)
+
+// passwordOf returns the password of a URL, "" if it has none or is none.
+func passwordOf(address string) string {
+	u, err := url.Parse(address)
+	if err != nil || u.User == nil {
+		return ""
+	}
+	password, _ := u.User.Password()
+	return password
+}
+
+func checkDatabase(_ context.Context, d *doctor, f *findings) {
+	if d.databaseURL == "" {
+		f.none("no DATABASE_URL: there is no sink here")
+		return
+	}
+	pool, err := d.pool()
+	if err != nil {
+		f.fail(databaseTrouble(err))
+		return
+	}
+	c := pool.Config().ConnConfig
+	f.ok("%s:%d, database %s, as %s", c.Host, c.Port, c.Database, c.User)
+}
+
+// databaseTrouble says why there is no connection.
+func databaseTrouble(err error) (what, why, fix string) {
+	what, why = strings.ReplaceAll(err.Error(), "\n\t", " "), "there are no tables without it"
+	const setting = "DATABASE_URL"
+	switch code := codeOf(err); {
+	case errors.Is(err, sink.ErrDatabaseURL):
+		fix = "copy the connection string again; characters like @ : / # in a password are written %40 %3A %2F %23"
+	case code == "28P01", code == "28000":
+		fix = "user or password are wrong, or pg_hba.conf does not let this user in from here; on Supabase: Project Settings, Database, Reset database password"
+	case code == "3D000":
+		fix = "the database does not exist: createdb, or another name at the end of " + setting
+	case code == "53300":
+		fix = "all connections are taken: use a pooler (Supabase: Connect, Transaction pooler), or raise max_connections or the role's connection limit"
+	case code == "57P03":
+		fix = "the server is starting or stopping: try again in a moment"
+	case strings.Contains(what, "Tenant or user not found"):
+		fix = "behind Supabase's pooler the user is postgres.PROJECT, and the host is of the project's region: copy the string from Connect, Session pooler"
+	case strings.Contains(what, "server refused TLS"), strings.Contains(what, "SSL is not enabled"):
+		fix = "the server has no TLS: sslmode=disable at the end of " + setting + " (only on a network that you trust)"
+	default:
+		if fix = networkAdvice(err, setting); fix == "" {
+			fix = "check " + setting + "; it looks like postgresql://user:password@host:5432/database"
+		}
+		if strings.Contains(what, ".supabase.co") && !strings.Contains(what, "pooler.") {
+			fix += "; Supabase's direct connection (db.PROJECT.supabase.co) has an IPv6 address only: from a network without IPv6 use the session pooler (Connect, Session pooler)"
+		}
+	}
+	return what, why, fix
+}
+
+// checkPooler finds out what is between us and Postgres. A pooler hands out process ids of its own; one in transaction mode
+// lets another client use the server process that ours just had.
+func checkPooler(ctx context.Context, d *doctor, f *findings) {
+	pool, err := d.pool()
+	if err != nil {
+		return
+	}
+	kind, err := poolerKind(ctx, pool)
+	if err != nil {
+		f.none("which pooler is between is not known: %v", err)
+		return
+	}
+	c := pool.Config().ConnConfig
+	name := "a pooler"
+	switch {
+	case strings.HasSuffix(c.Host, ".pooler.supabase.com"):
+		name = "Supabase's pooler (Supavisor)"
+	case strings.HasSuffix(c.Host, ".supabase.co") && c.Port == 6543:
+		name = "Supabase's dedicated pooler (PgBouncer)"
+	}
+	named := c.DefaultQueryExecMode == pgx.QueryExecModeCacheStatement
+	switch kind {
+	case poolerNone:
+		f.ok("direct: no pooler between")
+	case poolerSession:
+		f.ok("%s, session mode or without others on it", name)
+	case poolerTransaction:
+		if named {
+			f.warn(name+" in transaction mode, and hubtail does not know: it would use named prepared statements",
+				"they come out on another server process: statements fail with 26000 or 42P05 unless the pooler tracks them",
+				"put default_query_exec_mode=cache_describe at the end of DATABASE_URL (?... or &...)")
+			break
+		}
+		f.ok("%s, transaction mode; no named statements are used", name)
+	}
+	conn, err := pool.Acquire(ctx)
+	if err != nil {
+		return
+	}
+	defer conn.Release()
+	raw := conn.Conn().PgConn().Conn()
+	if _, encrypted := raw.(*tls.Conn); !encrypted && isPublic(raw.RemoteAddr().String()) {
+		f.warn("the way to "+c.Host+" is not encrypted", "whoever is on it reads the whole CRM and the password", "sslmode=require (or verify-full with sslrootcert) at the end of DATABASE_URL")
+	}
+}
+
+type pooler int
+
+const (
+	poolerNone pooler = iota
+	poolerSession
+	poolerTransaction
+)
+
+func poolerKind(ctx context.Context, pool *pgxpool.Pool) (pooler, error) {
+	config := pool.Config().ConnConfig.Copy()
+	config.DefaultQueryExecMode = pgx.QueryExecModeSimpleProtocol
+	ours, err := pgx.ConnectConfig(ctx, config)
+	if err != nil {
+		return 0, err
+	}
+	defer ours.Close(context.WithoutCancel(ctx)) //nolint:errcheck // nothing was written
+	backend := func(q interface {
+		QueryRow(context.Context, string, ...any) pgx.Row
+	}) (pid uint32, err error) {
+		err = q.QueryRow(ctx, "select pg_backend_pid()").Scan(&pid)
+		return pid, err
+	}
+	first, err := backend(ours)
+	if err != nil || first == ours.PgConn().PID() {
+		return poolerNone, err
+	}
+	// Other clients hold a server process each for the time of a transaction.
+	for range 3 {
+		other, err := pgx.ConnectConfig(ctx, config)
+		if err != nil {
+			return poolerSession, nil //nolint:nilerr // no room for another client: that is no sharing
+		}
+		defer other.Close(context.WithoutCancel(ctx)) //nolint:errcheck // nothing was written
+		tx, err := other.Begin(ctx)
+		if err != nil {
+			return 0, err
+		}
+		taken, err := backend(tx)
+		if err != nil {
+			return 0, err
+		}
+		now, err := backend(ours)
+		if err != nil {
+			return 0, err
+		}
+		if taken == first || now != first {
+			return poolerTransaction, nil
+		}
+	}
+	return poolerSession, nil
+}
+
+// oldestPostgres is the oldest major version that is tested.
+const oldestPostgres = 15
+
+func checkPostgresVersion(ctx context.Context, d *doctor, f *findings) {
+	pool, err := d.pool()
+	if err != nil {
+		return
+	}
+	var version, readOnly string
+	var number int
+	var replica bool
+	err = pool.QueryRow(ctx, `select current_setting('server_version'), current_setting('server_version_num')::int,
+		pg_is_in_recovery(), current_setting('default_transaction_read_only')`).Scan(&version, &number, &replica, &readOnly)
+	if err != nil {
+		f.warn("version not known: "+err.Error(), "the database did not answer in time", "look at its load: select * from pg_stat_activity")
+		return
+	}
+	const why = "nothing can be written here"
+	if replica {
+		f.fail("this server is a replica", why, "connect to the primary: its host name, or target_session_attrs=read-write with all hosts in DATABASE_URL")
+	}
+	if readOnly == "on" {
+		f.fail("default_transaction_read_only is on", why, "on Supabase that is what a full disk does (Project Settings, Database, disk size); else `alter database ... reset default_transaction_read_only`")
+	}
+	if number/10000 < oldestPostgres {
+		f.warn("PostgreSQL "+version, fmt.Sprintf("hubtail is tested with %d and newer", oldestPostgres), "upgrade it")
+		return
+	}
+	f.ok("PostgreSQL %s", version)
+}
+
+// checkRights looks at what the role may do in its schema, and whether it may more than it needs.
+func checkRights(ctx context.Context, d *doctor, f *findings) {
+	pool, err := d.pool()
+	if err != nil {
+		return
+	}
+	var role, owner string
+	var exists, owns, creates, super, createsSchemas bool
+	err = pool.QueryRow(ctx, `select current_user, n.oid is not null, coalesce(pg_get_userbyid(n.nspowner), ''),
+			coalesce(pg_has_role(n.nspowner, 'usage'), false), coalesce(has_schema_privilege(n.oid, 'create'), false),
+			r.rolsuper, has_database_privilege(current_database(), 'create')
+		from pg_roles r left join pg_namespace n on n.nspname = $1 where r.rolname = current_user`, d.schema).
+		Scan(&role, &exists, &owner, &owns, &creates, &super, &createsSchemas)
+	if err != nil {
+		f.warn("rights not known: "+err.Error(), "", "")
+		return
+	}
+	schema := pgx.Identifier{d.schema}.Sanitize()
+	administrator := fmt.Sprintf("as an administrator: `hubtail migrate --owner %s`, or `create schema %s authorization %s`", role, schema, pgx.Identifier{role}.Sanitize())
+	switch {
+	case !exists && createsSchemas:
+		f.ok("%s may create schema %s, which is not there yet", role, d.schema)
+	case !exists:
+		f.fail(fmt.Sprintf("there is no schema %s, and %s may not create it", d.schema, role), "the sink cannot start", administrator)
+	case owns && creates:
+		f.ok("%s owns schema %s", role, d.schema)
+	default:
+		f.fail(fmt.Sprintf("schema %s belongs to %s, not to %s", d.schema, owner, role),
+			"the sink adds columns and tables as HubSpot gets new properties and types: it needs to own them", administrator)
+	}
+	if exists {
+		checkTableOwners(ctx, pool, d, f, role)
+	}
+	if super {
+		f.warn(role+" is a superuser", "the sink needs to own one schema and no more; who gets hold of this URL has everything",
+			"make a role of its own: `hubtail init --help` shows the SQL, `hubtail migrate --owner ROLE` hands the schema over")
+	}
+}
+
+// checkTableOwners finds tables that somebody else made or took over: the sink cannot change those.
+func checkTableOwners(ctx context.Context, pool *pgxpool.Pool, d *doctor, f *findings, role string) {
+	var foreign []string
+	err := pool.QueryRow(ctx, `select coalesce(array_agg(c.relname::text || ' (' || pg_get_userbyid(c.relowner) || ')' order by 1), '{}')
+		from pg_class c where c.relnamespace = to_regnamespace($1) and c.relkind in ('r', 'p') and not pg_has_role(c.relowner, 'usage')
+		and (c.relname = any($2) or exists (select from pg_attribute a where a.attrelid = c.oid and a.attname = '_seq'))`,
+		pgx.Identifier{d.schema}.Sanitize(), []string{"objects", "cursors", "positions", "installation", "schema_migrations"}).Scan(&foreign)
+	if err == nil && len(foreign) > 0 {
+		f.fail("tables of others: "+strings.Join(foreign[:min(5, len(foreign))], ", "), "the sink cannot add columns to tables that it does not own",
+			"as an administrator: `hubtail migrate --owner "+role+"`")
+	}
+}
+
+// checkMigrations compares the schema with the one that this program knows.
+func checkMigrations(ctx context.Context, d *doctor, f *findings) {
+	pool, err := d.pool()
+	if err != nil {
+		return
+	}
+	all, err := migrations.All()
+	if err != nil {
+		return
+	}
+	applied := map[int]string{}
+	rows, err := pool.Query(ctx, "select version, sha256 from "+d.table("schema_migrations"))
+	var version int
+	var sum string
+	if err == nil {
+		_, err = pgx.ForEachRow(rows, []any{&version, &sum}, func() error { applied[version] = sum; return nil })
+	}
+	switch codeOf(err) {
+	case "42P01", "3F000":
+		f.none("schema %s has no hubtail tables yet: the sink makes them when it starts, `hubtail migrate` now", d.schema)
+		return
+	case codeNoRight:
+		f.fail("this role may not read "+d.schema+".schema_migrations", "it is not the sink's role", "connect as the owner of the schema")
+		return
+	}
+	if err != nil {
+		f.warn("version of the schema not known: "+err.Error(), "", "")
+		return
+	}
+	judgeMigrations(f, all, applied, d.schema)
+}
+
+func judgeMigrations(f *findings, all []migrations.Migration, applied map[int]string, schema string) {
+	var missing, changed []string
+	for _, m := range all {
+		switch sum, ok := applied[m.Version]; {
+		case !ok:
+			missing = append(missing, m.Name)
+		case sum != m.SHA256:
+			changed = append(changed, m.Name)
+		}
+		delete(applied, m.Version)
+	}
+	newest := all[len(all)-1].Version
+	for version := range applied {
+		if version > newest {
+			f.fail(fmt.Sprintf("schema %s is at version %d, this hubtail knows %d", schema, version, newest),
+				"a newer hubtail has migrated it: this one refuses to write", "upgrade this hubtail")
+			return
+		}
+	}
+	switch {
+	case len(changed) > 0:
+		f.fail("applied from other content: "+strings.Join(changed, ", "), "the tables may not be what this program expects: the sink refuses them",
+			"use a released hubtail, or a new schema: --schema NAME")
+	case len(missing) > 0:
+		f.warn("not applied yet: "+strings.Join(missing, ", "), "other sinks of this version apply them when they start", "`hubtail migrate`, or start the sink")
+	default:
+		f.ok("version %d, as this program wants it", newest)
+	}
+}
+
+// checkClosed looks for tables that Supabase's public API, or anybody, could read without the owner's will.
+func checkClosed(ctx context.Context, d *doctor, f *findings) {
+	pool, err := d.pool()
+	if err != nil {
+		return
+	}
+	rows, err := pool.Query(ctx, `select n.nspname::text, c.relname::text, c.relrowsecurity,
+			coalesce(array_agg(distinct g.role order by g.role) filter (where g.role is not null), '{}'),
+			exists (select from pg_policy p where p.polrelid = c.oid)
+		from pg_class c join pg_namespace n on n.oid = c.relnamespace
+		left join lateral (
+			select coalesce(r.rolname::text, 'public') as role from aclexplode(c.relacl) a left join pg_roles r on r.oid = a.grantee
+			where a.privilege_type in ('SELECT', 'INSERT', 'UPDATE', 'DELETE') and coalesce(r.rolname, 'public') in ('public', 'anon', 'authenticated')
+		) g on true
+		where c.relkind in ('r', 'p') and n.nspname = any($1) group by 1, 2, 3, c.oid order by 1, 2`, d.schemas(ctx, pool))
+	if err != nil {
+		f.warn("row level security not known: "+err.Error(), "", "")
+		return
+	}
+	var schema, table string
+	var secured, policies bool
+	var granted []string
+	var open, naked, exposed []string
+	tables := 0
+	_, err = pgx.ForEachRow(rows, []any{&schema, &table, &secured, &granted, &policies}, func() error {
+		tables++
+		name := schema + "." + table
+		switch {
+		case !secured && len(granted) > 0:
+			open = append(open, name+" ("+strings.Join(granted, ", ")+")")
+		case !secured:
+			naked = append(naked, name)
+		case policies && len(granted) > 0:
+			exposed = append(exposed, name)
+		}
+		return nil
+	})
+	if err != nil || tables == 0 {
+		return
+	}
+	some := func(list []string) string {
+		if len(list) > 5 {
+			return fmt.Sprintf("%s and %d more", strings.Join(list[:5], ", "), len(list)-5)
+		}
+		return strings.Join(list, ", ")
+	}
+	enable := func(list []string) string {
+		name, _, _ := strings.Cut(list[0], " ")
+		return "alter table " + name + " enable row level security; (each of them)"
+	}
+	if len(open) > 0 {
+		f.fail("readable without row level security: "+some(open), "on Supabase anybody with the public anon key reads them, if the schema is exposed", enable(open)+"; revoke all on them from public, anon, authenticated")
+	}
+	if len(naked) > 0 {
+		f.warn("without row level security: "+some(naked), "a grant to anon or authenticated, by hand or by default privileges, would open them whole", enable(naked))
+	}
+	if len(open)+len(naked) == 0 {
+		text := ""
+		if len(exposed) > 0 {
+			text = "; opened by policies: " + some(exposed)
+		}
+		f.ok("row level security is on for all %d tables%s", tables, text)
+	}
+}
+
+// schemas are ours and those of copies that were filled from the same log.
+func (d *doctor) schemas(ctx context.Context, pool *pgxpool.Pool) []string {
+	all := []string{d.schema}
+	rows, err := pool.Query(ctx, "select schema_name from "+d.table("copies"))
+	if err != nil {
+		return all
+	}
+	names, err := pgx.CollectRows(rows, pgx.RowTo[string])
+	if err != nil {
+		return all // there is no such table yet
+	}
+	return append(all, names...)
+}
+
+// checkPostgresLimits looks at connections and at timeouts that would end a sink's work.
+func checkPostgresLimits(ctx context.Context, d *doctor, f *findings) {
+	pool, err := d.pool()
+	if err != nil {
+		return
+	}
+	var most, used, roleMost, roleUsed, statement, idle int
+	err = pool.QueryRow(ctx, `select current_setting('max_connections')::int - current_setting('superuser_reserved_connections')::int,
+			(select count(*) from pg_stat_activity where backend_type = 'client backend'),
+			(select rolconnlimit from pg_roles where rolname = current_user),
+			(select count(*) from pg_stat_activity where backend_type = 'client backend' and usename = current_user),
+			(select setting::int from pg_settings where name = 'statement_timeout'),
+			(select setting::int from pg_settings where name = 'idle_in_transaction_session_timeout')`).
+		Scan(&most, &used, &roleMost, &roleUsed, &statement, &idle)
+	if err != nil {
+		f.warn("limits not known: "+err.Error(), "", "")
+		return
+	}
+	judgeConnections(f, "the server", used, most, "use a pooler (Supabase: Connect, Transaction pooler), or raise max_connections")
+	if roleMost >= 0 {
+		judgeConnections(f, "this role", roleUsed, roleMost, "alter role "+pgx.Identifier{pool.Config().ConnConfig.User}.Sanitize()+" connection limit 8")
+	}
+	if least := 60 * time.Second; statement > 0 && time.Duration(statement)*time.Millisecond < least {
+		f.warn(fmt.Sprintf("statement_timeout is %s", time.Duration(statement)*time.Millisecond),
+			"new columns on large tables, migrations and rebuilds can take longer; batches of a sink rarely do", "alter role "+pgx.Identifier{pool.Config().ConnConfig.User}.Sanitize()+" set statement_timeout = '120s'")
+	}
+	if len(f.list) == 0 {
+		f.ok("%d of %d connections in use", used, most)
+	}
+}
+
+// sinkConnections is how many connections a sink opens, and one for a command beside it.
+const sinkConnections = 5
+
+func judgeConnections(f *findings, whose string, used, most int, fix string) {
+	text := fmt.Sprintf("%s: %d of %d connections in use", whose, used, most)
+	const why = "a sink opens up to 4, a command beside it some more; without one it waits"
+	switch {
+	case used >= most:
+		f.fail(text, why, fix)
+	case most-used < sinkConnections:
+		f.warn(text, why, fix)
+	}
+}
+
+// smallestDisk is the size of a database at which Supabase's free plan turns read-only. Supabase rule: 500 MB.
+const smallestDisk = 500 << 20
+
+func checkDatabaseSize(ctx context.Context, d *doctor, f *findings) {
+	pool, err := d.pool()
+	if err != nil {
+		return
+	}
+	var size int64
+	if err := pool.QueryRow(ctx, "select pg_database_size(current_database())").Scan(&size); err != nil {
+		f.none("size of the database not known: %v", err)
+		return
+	}
+	host := pool.Config().ConnConfig.Host
+	if strings.Contains(host, ".supabase.") && size > smallestDisk/10*8 && size < smallestDisk*2 {
+		f.warn(fmt.Sprintf("the database has %s", bytesText(uint64(size))), "on Supabase's free plan it turns read-only at 500 MB",
+			"Supabase: Project Settings, Compute and Disk; fewer object types with --objects take less")
+		return
+	}
+	f.ok("the database has %s; how much room its disk has cannot be seen from here", bytesText(uint64(size)))
+}
+
+func checkPostgresClock(ctx context.Context, d *doctor, f *findings) {
+	pool, err := d.pool()
+	if err != nil {
+		return
+	}
+	var there time.Time
+	asked := time.Now()
+	if err := pool.QueryRow(ctx, "select clock_timestamp()").Scan(&there); err != nil {
+		return
+	}
+	took := time.Since(asked)
+	skew := there.Sub(asked.Add(took / 2))
+	if skew.Abs() <= took/2 {
+		skew = 0
+	}
+	judgeClock(f, "Postgres", skew, "_synced_at and sync_logs do not fit together with times in logs")
+}
+
+// tablesPosition is where the tables stand.
+type tablesPosition struct {
+	Portal       *string
+	Created      time.Time // of the stream that they are from
+	Seq          int64
+	Installation string
+}
+
+func (d *doctor) readPosition(ctx context.Context) (p tablesPosition, err error) {
+	pool, err := d.pool()
+	if err != nil {
+		return p, err
+	}
+	ctx, cancel := bound(ctx)
+	defer cancel()
+	err = pool.QueryRow(ctx, `select portal, stream_created, greatest(seq, high), (select id::text from `+d.table("installation")+` limit 1)
+		from `+d.table("positions")+` where stream = $1 and consumer = $2`, d.stream, d.consumer).Scan(&p.Portal, &p.Created, &p.Seq, &p.Installation)
+	return p, err
+}
+
+// undefined reports whether there are no hubtail tables, or no position in them.
+func undefined(err error) bool {
+	var answer *pgconn.PgError
+	return errors.Is(err, pgx.ErrNoRows) || errors.As(err, &answer) && (answer.Code == "42P01" || answer.Code == "3F000")
+}
