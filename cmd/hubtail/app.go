@@ -61,6 +61,7 @@ func commands() []*cli.Command {
 		webhooksCommand(),
 		doctorCommand(),
 		healthcheckCommand(),
+		schemaCommand(),
 		natsCommand(),
 		simulatorCommand(),
 	}

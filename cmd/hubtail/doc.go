@@ -57,6 +57,7 @@
 //   - tail shows what came and what comes, as lines or JSON (TestTailShowsWhatComesAndWhatCame), and ends quietly when
 //     nobody reads it any longer (TestTailEndsQuietlyWhenNobodyReadsItAnyLonger)
 //   - users of NATS need no more rights than deploy/nats/permissions.conf gives them (TestUsersWithNoMoreRightsThanTheyNeed)
+//   - schema prints the contract that the tests of package schemas hold (TestSchemaPrintsTheWholeContract)
 //   - the demo finds a wrong value (TestDemoFindsASabotagedTable) and leaves nothing behind, however it ends
 //     (TestInterruptedDemoFailsAndLeavesNothing, TestDemoWhoseOutputIsClosedLeavesNothing)
 package main
