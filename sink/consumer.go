@@ -12,8 +12,9 @@ import (
 )
 
 const (
-	// ackWait is above the longest batch (statement timeout 60 s is the exception that redelivery may meet).
-	ackWait = 60 * time.Second
+	// ackWait bounds how long what a killed sink had fetched, or what got lost on the way, holds up the position of the
+	// sinks that are left. A sink that works on a batch for longer says so: see held.
+	ackWait = 20 * time.Second
 
 	// maxAckPending lets two sinks have several batches each under way, and bounds what a crash leaves to be redelivered.
 	maxAckPending = 10_000
@@ -68,6 +69,9 @@ func (s *Sink) attach(ctx context.Context) (*Applier, jetstream.Consumer, *jetst
 		return nil, nil, nil, fmt.Errorf("look at consumer %s: %w", s.cfg.Consumer, err)
 	}
 	s.stats.attached(a, pos.seq)
+	if pos.seq, err = s.onThisServer(ctx, a); err != nil {
+		return nil, nil, nil, err
+	}
 	// Behind the consumer are tables restored from a backup, and what a killed sink had fetched but not committed, which
 	// would come again only after ackWait. Both are read again here; the consumer, which other sinks may be using, stays.
 	if pos.seq < state.Delivered.Stream && (state.NumAckPending > 0 || pos.seq < state.AckFloor.Stream) {
@@ -80,6 +84,16 @@ func (s *Sink) attach(ctx context.Context) (*Applier, jetstream.Consumer, *jetst
 		}
 	}
 	return a, consumer, state, nil
+}
+
+// onThisServer notes which run of the database server the sink writes to, and reads the position again: what it is from
+// here on is compared with what the consumer knows, and only holds for this server.
+func (s *Sink) onThisServer(ctx context.Context, a *Applier) (uint64, error) {
+	if err := a.readServer(ctx); err != nil {
+		return 0, err
+	}
+	pos, err := a.readPosition(ctx)
+	return pos.seq, err
 }
 
 // resume reads the position, and refuses a stream or a portal that the tables are not from.

@@ -13,8 +13,9 @@ import (
 	"github.com/hubtail/hubtail/schemas"
 )
 
-// queueControl adds the statements for everything in the segment that is not a record.
-func (a *Applier) queueControl(batch *pgconn.Batch, s *segment) {
+// queueControl adds the statements for everything in the segment that is not a record. Everything up to position is in
+// the tables once they are run.
+func (a *Applier) queueControl(batch *pgconn.Batch, s *segment, position uint64) {
 	if len(s.links) > 0 {
 		queueLinks(batch, a.schema, s.links)
 	}
@@ -23,11 +24,18 @@ func (a *Applier) queueControl(batch *pgconn.Batch, s *segment) {
 		queuePipelines(batch, a.schema, p.value, int64(p.seq))
 	}
 	for _, object := range slices.Sorted(maps.Keys(s.cursors)) {
-		c := s.cursors[object]
-		queueCursor(batch, a.schema, c.value, int64(c.seq))
+		if c := s.cursors[object]; c.seq <= position {
+			queueCursor(batch, a.schema, c.value, int64(c.seq))
+		} else {
+			a.queueWithheld(batch, "cursor", withheldCursor(c.value), c.seq)
+		}
 	}
 	for _, r := range s.runs {
-		queueRun(batch, a.schema, r.value, int64(r.seq))
+		if r.seq <= position {
+			queueRun(batch, a.schema, r.value, int64(r.seq))
+		} else {
+			a.queueWithheld(batch, "run", withheldRun(r.value), r.seq)
+		}
 	}
 	for _, d := range s.dead {
 		d.queue(batch, a.schema, a.stream)
@@ -40,8 +48,8 @@ func (a *Applier) queueControl(batch *pgconn.Batch, s *segment) {
 	queueErasures(batch, a.schema, s.groups)
 }
 
-// queueCursor notes how far the source is. Cursors are applied in the order of the log, so what a watermark promises is
-// in the tables when it shows up.
+// queueCursor notes how far the source is. It is only for a cursor that the position has reached: what its watermark
+// promises is in the tables.
 func queueCursor(batch *pgconn.Batch, schema string, c *schemas.Cursor, seq int64) {
 	var backfill []byte
 	if c.Backfill != nil {

@@ -69,7 +69,11 @@
 //   - History that the log no longer has is made up for by the last values, and said
 //     (TestHistoryLostBehindThePositionEndsInTheLastValues).
 //   - A watermark or a run shows up only with or after the rows it speaks of
-//     (TestAWatermarkIsVisibleWithTheRowsItPromises).
+//     (TestAWatermarkIsVisibleWithTheRowsItPromises), however many sinks share the consumer and are killed and added
+//     (TestNoWatermarkIsEarlyThoughSinksAreKilledAndAdded). With several busy ones it is withheld until all of them have
+//     got that far: a second, or the consumer's 20 s before it delivers again what a killed one had
+//     (TestPromisesKeepUpWithBusySinks). It speaks of what the log still has: of a record that changed more often than the
+//     log keeps, after a watermark and before the sink got to it, the state that comes is a later one, and later.
 //   - A change of definitions loses no value, whatever type becomes which and back
 //     (TestEveryChangeOfTypeKeepsEveryRawValue, TestATypeChangeLosesNothing, TestATypeChangeToTextIsRefilledFromTheLog,
 //     TestANewPropertyGetsAColumnAndItsEarlierValues, TestAnArchivedPropertyKeepsItsColumn,

@@ -157,7 +157,13 @@ func definitions(t testing.TB, object string, seq uint64, namesAndTypes ...strin
 // eventually waits until check is true.
 func eventually(t testing.TB, what string, check func() bool) {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
+	within(t, 30*time.Second, what, check)
+}
+
+// within is eventually with another patience.
+func within(t testing.TB, patience time.Duration, what string, check func() bool) {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), patience)
 	defer cancel()
 	for !check() {
 		select {

@@ -12,9 +12,9 @@ import (
 	"github.com/jackc/pgx/v5/pgxpool"
 )
 
-// ErrMoved says that the database is not the one this sink wrote to before: it was restored or failed over to a replica
-// that lacks commits. The sink then reads its position again and applies from there.
-var ErrMoved = errors.New("the database lost transactions that were committed")
+// ErrMoved says that the database may lack transactions that were committed: it was restarted, restored from a backup, or
+// failed over to a replica. The sink then reads its position again and applies from there.
+var ErrMoved = errors.New("the database is not as this sink left it: it was restarted, restored or failed over")
 
 // ErrOtherPortal says that tables of one portal were about to get records of another.
 var ErrOtherPortal = errors.New("the message is from another portal than the tables: give each portal its own --schema and set --portal")
@@ -31,14 +31,19 @@ type position struct {
 }
 
 // positionSQL moves the position forward. It fails, and with it the transaction, if the database has not seen what this
-// sink committed before ($7), or belongs to another stream or portal: see ownError.
+// sink committed before ($7), was started again since this sink looked where the tables are ($9), or belongs to another
+// stream or portal: see ownError.
+//
+// The time of the start matters to sinks that share a consumer. What another sink has acknowledged counts here as applied,
+// and a replica that took over may lack just that.
 func positionSQL(schema string) string {
 	t := quote(schema, "positions")
-	return `with moved as (insert into ` + t + ` as p (stream, consumer, stream_created, portal, seq, high)
-select $1, $2, $3, $4, $5, $6
-where $7 = 0 or exists (select from ` + t + ` where stream = $1 and consumer = $2 and high >= $7)
+	return `with moved as (insert into ` + t + ` as p (stream, consumer, stream_created, portal, seq, high, withheld)
+select $1, $2, $3, $4, $5, $6, $8
+where ($7 = 0 or exists (select from ` + t + ` where stream = $1 and consumer = $2 and high >= $7))
+and ($9::timestamptz is null or pg_postmaster_start_time() = $9)
 on conflict (stream, consumer) do update set seq = greatest(p.seq, excluded.seq), high = greatest(p.high, excluded.high),
-portal = coalesce(p.portal, excluded.portal), updated_at = now()
+portal = coalesce(p.portal, excluded.portal), withheld = least(p.withheld, excluded.withheld), updated_at = now()
 where p.high >= $7 and p.stream_created = excluded.stream_created and coalesce(p.portal = excluded.portal, true)
 returning 1)
 select case when count(*) = 1 then 0 else ('hubtail: moved ' || count(*))::integer end from moved`
@@ -60,16 +65,23 @@ func ownError(err error) error {
 	return err
 }
 
-func (a *Applier) positionParams(high, position uint64) *params {
+// positionParams are for positionSQL. withheld is the lowest sequence of what this transaction withholds, 0 for none.
+func (a *Applier) positionParams(high, position, withheld uint64) *params {
 	p := &params{}
-	return p.text(a.stream).text(a.consumer).time(a.created).textOrNull(a.portalName()).
-		int8(int64(position)).int8(int64(high)).int8(a.fence.Load())
+	p.text(a.stream).text(a.consumer).time(a.created).textOrNull(a.portalName())
+	p.int8(int64(position)).int8(int64(high)).int8(a.fence.Load())
+	if withheld > 0 {
+		p.int8(int64(withheld))
+	} else {
+		p.add(oidInt8, nil)
+	}
+	return p.time(a.server)
 }
 
 // writePosition moves the position over a connection that may be in a transaction; else it is one of its own.
 func (a *Applier) writePosition(ctx context.Context, conn *pgconn.PgConn, high, position uint64) error {
 	batch := &pgconn.Batch{}
-	a.positionParams(high, position).queue(batch, positionSQL(a.schema))
+	a.positionParams(high, position, 0).queue(batch, positionSQL(a.schema))
 	if _, err := conn.ExecBatch(ctx, batch).ReadAll(); err != nil {
 		return fmt.Errorf("write position: %w", ownError(err))
 	}
@@ -108,6 +120,15 @@ func (a *Applier) readPosition(ctx context.Context) (position, error) {
 		return p, fmt.Errorf("read position: %w", err)
 	}
 	return p, nil
+}
+
+// readServer notes which run of the server this is: commits are refused once it is another. A server that was started
+// again may be a replica that took over, and lack what others, or this sink, have committed.
+func (a *Applier) readServer(ctx context.Context) error {
+	if err := a.pool.QueryRow(ctx, `select pg_postmaster_start_time()`).Scan(&a.server); err != nil {
+		return fmt.Errorf("ask when the database was started: %w", err)
+	}
+	return nil
 }
 
 // installation reads which tables these are.

@@ -21,7 +21,8 @@ func (s *Sink) session(ctx context.Context) error {
 	}
 	c := &collector{
 		cfg: s.cfg, consumer: consumer, iterator: iterator, stats: &s.stats,
-		alone: true, next: info.Delivered.Consumer + 1, high: info.Delivered.Stream,
+		alone: true, next: info.Delivered.Consumer + 1,
+		streak: streak{from: info.Delivered.Consumer + 1, high: info.Delivered.Stream},
 	}
 	// Tables are reshaped beside the writing of rows; what ends one ends the other.
 	ctx, stop := context.WithCancel(ctx)
@@ -61,7 +62,7 @@ func (s *Sink) pipeline(ctx context.Context, a *Applier, c *collector) error {
 		defer close(prepared)
 		defer stop()
 		for w := range collected {
-			err := s.persist(ctx, working, w, func() (err error) {
+			err := s.persist(ctx, working, func() (err error) {
 				w.prepared, err = a.prepare(working, w.messages, w.position)
 				return err
 			})
@@ -89,6 +90,13 @@ func (s *Sink) pipeline(ctx context.Context, a *Applier, c *collector) error {
 		}
 		return nil
 	})
+	keeping, release := context.WithCancel(working)
+	kept := make(chan struct{})
+	go func() {
+		defer close(kept)
+		c.held.keep(keeping)
+	}()
+	defer func() { release(); <-kept }()
 	return g.Wait()
 }
 
@@ -102,16 +110,14 @@ func drainWork(in <-chan *work, stop func()) {
 // finish commits a batch and acknowledges it.
 func (s *Sink) finish(ctx, working context.Context, a *Applier, c *collector, w *work) error {
 	if w.position == 0 && c.consumer != nil {
-		// Not alone on the consumer: what all have acknowledged is certain.
-		if info, err := c.consumer.Info(working); err == nil {
-			w.prepared.position = info.AckFloor.Stream
-		}
+		w.prepared.position = c.positionOf(working, w)
 	}
 	start := time.Now()
-	if err := s.persist(ctx, working, w, func() error { return a.commit(working, w.prepared) }); err != nil {
+	if err := s.persist(ctx, working, func() error { return a.commit(working, w.prepared) }); err != nil {
 		return err
 	}
 	s.stats.committed(len(w.messages), w.prepared.position, time.Since(start))
+	c.held.remove(w)
 	for _, m := range w.acks {
 		// A lost ack means a redelivery, which changes nothing.
 		_ = m.Ack()
@@ -121,8 +127,7 @@ func (s *Sink) finish(ctx, working context.Context, a *Applier, c *collector, w 
 
 // persist runs do until it succeeds, waiting longer and longer while Postgres is away. Nothing is pulled meanwhile: the
 // stages before wait too. It gives up on what waiting cannot help, and when the sink is stopping.
-func (s *Sink) persist(ctx, working context.Context, w *work, do func() error) error {
-	lastSign := time.Now()
+func (s *Sink) persist(ctx, working context.Context, do func() error) error {
 	for attempt := 0; ; attempt++ {
 		err := do()
 		if err == nil {
@@ -145,12 +150,6 @@ func (s *Sink) persist(ctx, working context.Context, w *work, do func() error) e
 		}
 		if !pause(ctx, backoff(attempt)) {
 			return errors.Join(ctx.Err(), err)
-		}
-		if time.Since(lastSign) > ackWait/3 {
-			lastSign = time.Now()
-			for _, m := range w.acks {
-				_ = m.InProgress() // a lost sign means a redelivery
-			}
 		}
 	}
 }

@@ -62,8 +62,8 @@ func (w *writing) run(ctx context.Context, s *segment, sets []*rowSet, high, pos
 	for _, set := range sets {
 		set.queueUpsert(w.request, w.a.schema)
 	}
-	w.a.queueControl(w.request, s)
-	w.a.positionParams(high, position).queue(w.request, positionSQL(w.a.schema))
+	w.a.queueControl(w.request, s, position)
+	w.a.positionParams(high, position, s.withheld(position)).queue(w.request, positionSQL(w.a.schema))
 	w.request.ExecParams("commit", nil, nil, nil, nil)
 	results, err := w.send(ctx)
 	if err != nil {
