@@ -92,6 +92,12 @@
 //     (TestVerifyDoesNotExpectWhatNoSinkHasApplied), is a dead letter (TestVerifyTakesDeadLettersForExplained) or was erased
 //     (TestVerifyLeavesWhatWasErasedErased) is no difference, and nothing is deleted that a log with limits may have
 //     forgotten (TestVerifyDeletesNothingThatALimitedLogMayHaveForgotten).
+//   - Tables as of a moment of the log are what the live ones were then, value by value
+//     (TestTablesAsOfEveryMomentAreWhatTheyWere), except that what was erased since is a tombstone. They are refused, with the
+//     records and the moment from which on it works, where the log no longer keeps what it takes, unless what is missing may be
+//     left out (TestTablesAsOfAMomentThatIsNoLongerKeptAreRefused). They never take the place of anything else
+//     (TestTablesAsOfAMomentTakeNoSchemaOfOthers), and are closed, and erased, like the live ones
+//     (TestTablesAsOfAMomentAreClosedAndErasedLikeTheOthers).
 //   - Every table has row level security on and no policy, from the transaction that creates it
 //     (TestNothingIsReadableForSupabasesPublicRoles).
 //   - Nothing depends on a session: a transaction pooler will do (TestATransactionPoolerIsNoObstacle,

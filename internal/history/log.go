@@ -80,6 +80,24 @@ func (l *Log) Filters(objects ...string) []string {
 	return filters
 }
 
+// about returns the subjects of everything about object types, of all if none is named, and those of their definitions.
+func (l *Log) about(objects []string) (filters, definitions []string) {
+	prefix := schemas.Root + "." + l.portalToken() + "."
+	kind := func(k schemas.Kind, rest string) string { return prefix + string(k) + "." + rest }
+	if len(objects) == 0 {
+		return []string{prefix + ">"}, []string{kind(schemas.KindProperties, "*")}
+	}
+	for _, object := range objects {
+		token := schemas.EncodeToken(object)
+		filters = append(filters, prefix+token+".*", kind(schemas.KindLinks, token+".>"), kind(schemas.KindDeadLetter, token+".>"))
+		for _, k := range []schemas.Kind{schemas.KindProperties, schemas.KindPipelines, schemas.KindCursor, schemas.KindRun} {
+			filters = append(filters, kind(k, token))
+		}
+		definitions = append(definitions, kind(schemas.KindProperties, token))
+	}
+	return filters, definitions
+}
+
 // get sends one request and hands every answer to do. It reports whether the answers ended as the server says they do.
 func (l *Log) get(ctx context.Context, do func(*jetstream.RawStreamMsg), request func(context.Context) (answers, error)) error {
 	ctx, cancel := context.WithTimeout(ctx, requestTimeout)

@@ -1,10 +1,12 @@
 package history
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"hash/maphash"
+	"slices"
 	"strings"
 
 	"github.com/hubtail/hubtail/schemas"
@@ -20,22 +22,26 @@ import (
 //
 // It takes about 40 bytes of memory for each subject.
 type State struct {
-	log    *Log
-	at     Moment
-	seeds  [2]maphash.Seed
-	newest map[[2]uint64]uint64 // sequence at the moment by subject, as a hash of 128 bits
-	later  map[string]*later    // what has messages after it
-	purged []Entry              // events of privacy deletions since: those hold at all times
-	after  []Entry              // of definitions and pipelines whose versions of then are gone, the nearest later ones
-	gaps   []Gap
+	log  *Log
+	at   Moment
+	part []string // filters of what it is about
+	// definitions are the subjects of property definitions, which may have wildcards.
+	definitions []string
+	seeds       [2]maphash.Seed
+	newest      map[[2]uint64]uint64 // sequence at the moment by subject, as a hash of 128 bits
+	later       map[string]*later    // what has messages after it
+	purged      []Entry              // events of privacy deletions since: those hold at all times
+	after       []Entry              // of definitions and pipelines whose versions of then are gone, the nearest later ones
+	gaps        []Gap
 }
 
-// At reads which state the log was in. Where it no longer keeps the version of a record, or a set of links, it returns the
-// state without it and a NotCoveredError.
-func (l *Log) At(ctx context.Context, at Moment) (*State, error) {
+// At reads which state the log was in, as far as object types go, all if none is named. Where it no longer keeps the version
+// of a record, or a set of links, it returns the state without it and a NotCoveredError.
+func (l *Log) At(ctx context.Context, at Moment, objects ...string) (*State, error) {
 	s := &State{log: l, at: at, newest: map[[2]uint64]uint64{}, later: map[string]*later{}, seeds: [2]maphash.Seed{maphash.MakeSeed(), maphash.MakeSeed()}}
+	s.part, s.definitions = l.about(objects)
 	nearest := map[string]Entry{}
-	if err := l.Walk(ctx, Range{From: at.Seq + 1}, func(e Entry) error { return s.takeLater(e, nearest) }); err != nil {
+	if err := l.Walk(ctx, Range{From: at.Seq + 1, Subjects: s.part}, func(e Entry) error { return s.takeLater(e, nearest) }); err != nil {
 		return nil, err
 	}
 	err := s.walk(ctx, true, func(e Entry) error {
@@ -53,7 +59,7 @@ func (s *State) walk(ctx context.Context, headersOnly bool, do func(Entry) error
 	if s.at.Seq == 0 {
 		return nil
 	}
-	return s.log.Walk(ctx, Range{To: s.at.Seq, HeadersOnly: headersOnly}, do)
+	return s.log.Walk(ctx, Range{To: s.at.Seq, Subjects: s.part, HeadersOnly: headersOnly}, do)
 }
 
 func (s *State) key(subject string) [2]uint64 {
@@ -139,9 +145,26 @@ func (s *State) Gaps() []Gap { return s.gaps }
 // Subjects returns how many subjects had a message.
 func (s *State) Subjects() int { return len(s.newest) }
 
-// Definitions returns the definitions and pipelines that stand in for those of the moment, which are no longer kept: the
-// nearest later ones.
-func (s *State) Definitions() []Entry { return s.after }
+// Definitions returns the property definitions of the moment, in the order of the log: tables that have them first need no
+// change when rows come. Those of the moment that are no longer kept, of pipelines too, are replaced by the nearest later
+// ones, whose object types it returns.
+func (s *State) Definitions(ctx context.Context) (all []Entry, replaced []string, err error) {
+	found, err := s.log.LastAt(ctx, s.definitions, s.at.Seq)
+	if err != nil {
+		return nil, nil, err
+	}
+	for _, e := range found {
+		all = append(all, e)
+	}
+	for _, e := range s.after {
+		if subject, err := schemas.ParseSubject(e.Subject); err == nil {
+			all, replaced = append(all, e), append(replaced, subject.Object)
+		}
+	}
+	slices.SortFunc(all, func(a, b Entry) int { return cmp.Compare(a.Seq, b.Seq) })
+	slices.Sort(replaced)
+	return all, slices.Compact(replaced), nil
+}
 
 // Purged returns the privacy deletions since: what they erased is erased at all times.
 func (s *State) Purged() []Entry { return s.purged }
@@ -149,8 +172,7 @@ func (s *State) Purged() []Entry { return s.purged }
 // ErrMovedOn says that the log lost messages while they were read: newer ones took their places.
 var ErrMovedOn = errors.New("the log moved on while it was read: try again")
 
-// Each hands out the last message of each subject at the moment, in the order of the log; of definitions and runs all
-// messages up to it.
+// Each hands out the last message of each subject at the moment, in the order of the log; of runs all messages up to it.
 func (s *State) Each(ctx context.Context, do func(Entry) error) error {
 	left := len(s.newest)
 	err := s.walk(ctx, false, func(e Entry) error {
@@ -158,7 +180,7 @@ func (s *State) Each(ctx context.Context, do func(Entry) error) error {
 		if newest {
 			left--
 		}
-		if !newest && !strings.Contains(e.Subject, "."+string(schemas.KindProperties)+".") && !strings.Contains(e.Subject, "."+string(schemas.KindRun)+".") {
+		if !newest && !strings.Contains(e.Subject, "."+string(schemas.KindRun)+".") {
 			return nil
 		}
 		return do(e)

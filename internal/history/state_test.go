@@ -115,10 +115,19 @@ func TestDefinitionsThatAreGoneAreReplacedByTheNearestLaterOnes(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if d := s.Definitions(); len(d) != 1 || d[0].Seq != nearest {
-		t.Errorf("%+v", d)
+	if d, replaced, err := s.Definitions(t.Context()); err != nil || len(d) != 1 || d[0].Seq != nearest || len(replaced) != 1 || replaced[0] != "contacts" {
+		t.Errorf("%+v %v %v", d, replaced, err)
 	}
-	if s, err = w.open().At(t.Context(), at(nearest)); err != nil || len(s.Definitions()) != 0 || s.Subjects() != 2 {
-		t.Errorf("where they are kept: %+v %v", s, err)
+	for _, objects := range [][]string{nil, {"contacts"}, {"deals", "contacts"}} {
+		s, err := w.open().At(t.Context(), at(nearest), objects...)
+		if err != nil || s.Subjects() != 2 {
+			t.Fatalf("where they are kept: %+v %v", s, err)
+		}
+		if d, replaced, err := s.Definitions(t.Context()); err != nil || len(d) != 1 || d[0].Seq != nearest || len(replaced) != 0 {
+			t.Errorf("%v where they are kept: %+v %v %v", objects, d, replaced, err)
+		}
+	}
+	if s, err = w.open().At(t.Context(), at(nearest), "deals"); err != nil || s.Subjects() != 0 {
+		t.Errorf("of another object type: %+v %v", s, err)
 	}
 }

@@ -1,0 +1,265 @@
+package sink
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+
+	"github.com/hubtail/hubtail/internal/history"
+	"github.com/hubtail/hubtail/migrations"
+)
+
+// AsOfOptions say which past is built, and where.
+type AsOfOptions struct {
+	Schema  string         // where the tables go: a new schema, or one that holds tables as of another moment
+	At      history.Moment // of the log
+	Objects []string       // none means all
+	// Partial leaves out the records whose versions of then are no longer kept, which AsOf.Missing names. Without it they
+	// are an error.
+	Partial  bool
+	Progress func(done, total int64) // subjects; called now and then, if set
+}
+
+// AsOf is what BuildAsOf built.
+type AsOf struct {
+	Schema   string         `json:"schema"`
+	At       history.Moment `json:"at"`
+	Objects  []string       `json:"objects,omitempty"` // none means all
+	Messages int64          `json:"messages"`          // applied: the newest of each subject at the moment
+	Written  int64          `json:"rows_written"`      // of records
+	Erased   int            `json:"erased"`            // records that were deleted for privacy since: their rows are tombstones
+	// Replaced are object types whose definitions or pipelines of then are no longer kept: the nearest later ones are used.
+	Replaced []string      `json:"replaced_definitions,omitempty"`
+	Missing  []history.Gap `json:"missing,omitempty"` // what is left out, if Partial
+	Seconds  float64       `json:"seconds"`
+}
+
+// asOfConsumer is the name under which a schema of the past keeps its position. No consumer of the log has it.
+const asOfConsumer = "as-of"
+
+// ErrNotAsOf says that a schema is there and holds something else than tables as of some moment, built from this log.
+var ErrNotAsOf = errors.New("the schema holds something else than tables as of some moment")
+
+// BuildAsOf builds the tables as they were at a moment of the log, in a schema of their own: with the definitions of then,
+// through the function that applies everything, and only the message of each subject that was its newest then. Live tables
+// and consumers are not touched. The schema is registered as a copy, so that later deletions for privacy reach it; what was
+// deleted between the moment and now is a tombstone, whatever it was. A schema of another moment is replaced.
+//
+// Where the log no longer keeps what it takes, BuildAsOf leaves no schema and returns a history.NotCoveredError.
+func (s *Sink) BuildAsOf(ctx context.Context, o AsOfOptions) (*AsOf, error) {
+	began := time.Now()
+	b, err := s.prepareAsOf(ctx, o)
+	if err != nil {
+		return nil, advise(err)
+	}
+	if err := b.build(ctx); err != nil {
+		return nil, advise(err)
+	}
+	b.result.Seconds = time.Since(began).Seconds()
+	return &b.result, nil
+}
+
+// pastBuilder builds the tables of one moment.
+type pastBuilder struct {
+	*Sink
+	o      AsOfOptions
+	live   string // the schema where the copy is registered
+	portal string
+	a      *Applier // of the copy
+	result AsOf
+}
+
+// prepareAsOf makes the empty schema and registers it, in this order: a deletion for privacy that meets a registered copy
+// without tables takes it for dropped. Nothing of the log is read before it is registered.
+func (s *Sink) prepareAsOf(ctx context.Context, o AsOfOptions) (*pastBuilder, error) {
+	stream, err := s.cfg.JetStream.Stream(ctx, s.cfg.Stream)
+	if err != nil {
+		return nil, fmt.Errorf("look up stream %s: %w", s.cfg.Stream, err)
+	}
+	info := stream.CachedInfo()
+	cfg := ApplierConfig{
+		Pool: s.cfg.Pool, Schema: s.cfg.Schema, Stream: s.cfg.Stream, Created: info.Created, Consumer: s.cfg.Consumer,
+		Portal: s.cfg.Portal, Logger: s.cfg.Logger,
+	}
+	live := NewApplier(cfg)
+	if _, err := live.resume(ctx, info); err != nil {
+		return nil, err
+	}
+	b := &pastBuilder{Sink: s, o: o, live: s.cfg.Schema, portal: live.portalName(), result: AsOf{Schema: o.Schema, At: o.At, Objects: o.Objects}}
+	if b.portal == "" {
+		return nil, fmt.Errorf("nothing of stream %s was ever applied to schema %s: run a sink first", s.cfg.Stream, s.cfg.Schema)
+	}
+	if err := b.clear(ctx); err != nil {
+		return nil, err
+	}
+	if err := migrations.Apply(ctx, s.cfg.Pool, o.Schema); err != nil {
+		return nil, fmt.Errorf("%w (a role that may not create schemas: once, as an administrator, `create schema %s authorization ...`)", err, quote(o.Schema))
+	}
+	err = RegisterCopy(ctx, s.cfg.Pool, b.live, Copy{
+		Schema: o.Schema, Kind: CopyAsOf, Stream: s.cfg.Stream, Objects: o.Objects, AsOfSeq: o.At.Seq, AsOf: o.At.Time, Phase: "reading the log",
+	})
+	if err != nil {
+		return nil, err
+	}
+	cfg.Schema, cfg.Consumer, cfg.Portal = o.Schema, asOfConsumer, b.portal
+	b.a = NewApplier(cfg)
+	return b, nil
+}
+
+// clear makes room for the schema: one that is an as-of copy of this log goes, with what an earlier run left in it. Anything
+// else stays, but for an empty schema.
+func (b *pastBuilder) clear(ctx context.Context) error {
+	if b.o.Schema == b.live {
+		return fmt.Errorf("%w: %s has the live tables", ErrNotAsOf, b.live)
+	}
+	c, registered, err := FindCopy(ctx, b.cfg.Pool, b.live, b.o.Schema)
+	switch {
+	case err != nil:
+		return err
+	case registered && c.Kind == CopyAsOf && c.Stream == b.cfg.Stream:
+		return DropCopy(ctx, b.cfg.Pool, b.live, b.o.Schema)
+	case registered:
+		return fmt.Errorf("%w: %s is registered as %s of stream %s; choose another name", ErrNotAsOf, b.o.Schema, c.Kind, c.Stream)
+	}
+	var taken bool
+	err = b.cfg.Pool.QueryRow(ctx, `select exists (select from pg_class where relnamespace = to_regnamespace($1))`, quote(b.o.Schema)).Scan(&taken)
+	if err != nil {
+		return fmt.Errorf("look at schema %s: %w", b.o.Schema, err)
+	}
+	if taken && !b.isLeftover(ctx) {
+		return fmt.Errorf("%w: %s has tables that are not registered as a copy of %s; choose another name", ErrNotAsOf, b.o.Schema, b.live)
+	}
+	return nil
+}
+
+// isLeftover reports whether the schema has what a run left that died before it could register it: migrated tables, to
+// which nothing was ever applied.
+func (b *pastBuilder) isLeftover(ctx context.Context) (empty bool) {
+	err := b.cfg.Pool.QueryRow(ctx, `select not exists (select from `+quote(b.o.Schema, "positions")+`) and not exists (select from `+
+		quote(b.o.Schema, "objects")+`) and exists (select from `+quote(b.o.Schema, "schema_migrations")+`)`).Scan(&empty)
+	return err == nil && empty
+}
+
+// build fills the schema. What it cannot fill because too little is kept, it drops again.
+func (b *pastBuilder) build(ctx context.Context) error {
+	log, err := history.Open(ctx, b.cfg.JetStream, b.cfg.Stream, b.portal)
+	if err != nil {
+		return err
+	}
+	state, err := log.At(ctx, b.o.At, b.o.Objects...)
+	var gone *history.NotCoveredError
+	if errors.As(err, &gone) && b.o.Partial {
+		b.result.Missing, err = gone.Gaps, nil
+	}
+	if gone != nil && err != nil {
+		if dropErr := DropCopy(ctx, b.cfg.Pool, b.live, b.o.Schema); dropErr != nil {
+			return errors.Join(err, dropErr)
+		}
+	}
+	if err != nil {
+		return err
+	}
+	if err := b.fill(ctx, state); err != nil {
+		return err
+	}
+	if err := b.a.movePosition(ctx, b.o.At.Seq, b.o.At.Seq); err != nil {
+		return err
+	}
+	b.result.Messages, b.result.Written = b.a.counts.messages.Load(), b.a.counts.written.Load()
+	return NoteCopy(ctx, b.cfg.Pool, b.live, b.o.Schema, "", int64(state.Subjects()), int64(state.Subjects()), b.o.At.Seq)
+}
+
+// fill applies the state: definitions first, so that rows find their columns; then what was erased since, so that no link
+// leads there; then everything else, one batch being written while the next one is read.
+func (b *pastBuilder) fill(ctx context.Context, state *history.State) error {
+	definitions, replaced, err := state.Definitions(ctx)
+	if err != nil {
+		return err
+	}
+	b.result.Replaced, b.result.Erased = replaced, len(state.Purged())
+	for _, entries := range [][]history.Entry{definitions, state.Purged()} {
+		messages := make([]Message, len(entries))
+		for i, e := range entries {
+			messages[i] = Message{Message: e.Message, Seq: e.Seq}
+		}
+		if err := b.a.Apply(ctx, messages, 0); err != nil {
+			return err
+		}
+	}
+	batches := make(chan *batch)
+	g, gctx := errgroup.WithContext(ctx)
+	g.Go(func() error {
+		defer close(batches)
+		return b.read(gctx, state, batches)
+	})
+	g.Go(func() error {
+		return b.write(gctx, batches, int64(state.Subjects()))
+	})
+	return g.Wait()
+}
+
+// read reads the state and prepares batches of it.
+func (b *pastBuilder) read(ctx context.Context, state *history.State, out chan<- *batch) error {
+	var messages []Message
+	size := 0
+	flush := func() error {
+		if len(messages) == 0 {
+			return nil
+		}
+		prepared, err := b.a.prepare(ctx, messages, 0)
+		if err != nil {
+			return err
+		}
+		messages, size = nil, 0
+		select {
+		case out <- prepared:
+			return nil
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
+	err := state.Each(ctx, func(e history.Entry) error {
+		messages = append(messages, Message{Message: e.Message, Seq: e.Seq})
+		if size += len(e.Data); len(messages) < b.cfg.BatchRows && size < b.cfg.BatchBytes {
+			return nil
+		}
+		return flush()
+	})
+	if err != nil {
+		return err
+	}
+	return flush()
+}
+
+// noteEvery is the time between two notes of how far a copy is.
+const noteEvery = time.Second
+
+func (b *pastBuilder) write(ctx context.Context, batches <-chan *batch, total int64) error {
+	var done int64
+	var noted time.Time
+	for batch := range batches {
+		for _, s := range batch.segments {
+			done += int64(len(s.messages))
+		}
+		if err := b.a.commit(ctx, batch); err != nil {
+			return err
+		}
+		if time.Since(noted) < noteEvery {
+			continue
+		}
+		noted = time.Now()
+		if b.o.Progress != nil {
+			b.o.Progress(min(done, total), total)
+		}
+		if err := NoteCopy(ctx, b.cfg.Pool, b.live, b.o.Schema, "filling", min(done, total), total, 0); err != nil {
+			return err
+		}
+	}
+	if b.o.Progress != nil {
+		b.o.Progress(total, total)
+	}
+	return nil
+}
