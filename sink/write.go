@@ -80,15 +80,16 @@ func (w *writing) run(ctx context.Context, s *segment, sets []*rowSet, high, pos
 func (w *writing) begin(sets []*rowSet) {
 	w.queue("begin", &params{})
 	w.queue(`select set_config('statement_timeout', '60s', true), set_config('lock_timeout', '10s', true)`, &params{})
-	if len(sets) == 0 {
-		return
-	}
 	objects, generations := make([]string, len(sets)), make([]int64, len(sets))
 	for i, set := range sets {
 		objects[i], generations[i] = set.table.object, set.table.generation
 	}
-	w.queue(`select pg_advisory_xact_lock_shared(hashtextextended('hubtail ' || $1 || '.' || o, 0)) from unnest($2) o`,
+	// The empty name is for whoever swaps other tables in: it excludes writers of links and cursors, too.
+	w.queue(`select pg_advisory_xact_lock_shared(hashtextextended('hubtail ' || $1 || '.' || o, 0)) from unnest('{""}' || $2::text[]) o`,
 		(&params{}).text(w.a.schema).texts(objects))
+	if len(sets) == 0 {
+		return
+	}
 	w.queue(`select case when count(*) = cardinality($1) then 0 else ('hubtail: stale ' || count(*))::integer end
 from unnest($1, $2) as w(object, generation) join `+quote(w.a.schema, "objects")+` o on o.object = w.object and o.generation = w.generation`,
 		(&params{}).texts(objects).int8s(generations))

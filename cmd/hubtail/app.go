@@ -52,6 +52,7 @@ func commands() []*cli.Command {
 		backfillCommand(),
 		syncCommand(),
 		verifyCommand(),
+		rebuildCommand(),
 		eraseCommand(),
 		migrateCommand(),
 		statusCommand(),

@@ -1,0 +1,370 @@
+package sink
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/nats-io/nats.go/jetstream"
+
+	"github.com/hubtail/hubtail/internal/difference"
+	"github.com/hubtail/hubtail/schemas"
+)
+
+// Rebuild makes the tables again from the log, in a shadow schema, and swaps them in, while sinks and readers go on with the
+// live ones. When it returns an error the live tables are as they were; what was begun is begun again by the next rebuild.
+// The tables that were live are kept in the copy's schema: see Rollback.
+func (s *Sink) Rebuild(ctx context.Context, o RebuildOptions) (*Rebuilt, error) {
+	r, err := s.newRebuilding(ctx, o)
+	if err != nil {
+		return nil, err
+	}
+	began := time.Now()
+	release, err := r.alone(ctx)
+	if err != nil {
+		return nil, err
+	}
+	defer release()
+	if r.result.Lost, err = r.lost(ctx); err != nil {
+		return nil, err
+	}
+	if len(r.result.Lost) > 0 && !o.Force {
+		return r.result, fmt.Errorf("%w: %s", ErrNotCarried, strings.Join(r.result.Lost, "; "))
+	}
+	steps := []rebuildStep{
+		{"preparing", r.prepareShadow}, {"reading", r.fill}, {"indexing", r.finishTables}, {"catching up", r.catchUp}, {"comparing", r.check},
+		{"swapping", r.swap}, {"after the swap", r.after},
+	}
+	if err := r.runSteps(ctx, steps); err != nil {
+		return r.result, fmt.Errorf("rebuild, %w", err)
+	}
+	r.result.Position, r.result.Seconds = r.position, time.Since(began).Seconds()
+	return r.result, nil
+}
+
+// rebuildStep is one of the phases that a user sees.
+type rebuildStep struct {
+	phase string
+	run   func(context.Context) error
+}
+
+func (r *rebuilding) runSteps(ctx context.Context, steps []rebuildStep) error {
+	for _, step := range steps {
+		r.begins(ctx, step.phase)
+		if err := step.run(ctx); err != nil {
+			return fmt.Errorf("%s: %w", step.phase, advise(err))
+		}
+		if afterStep != nil {
+			afterStep(step.phase)
+		}
+	}
+	r.ends()
+	return nil
+}
+
+// afterStep lets a test end the process between two steps.
+var afterStep func(phase string)
+
+// fill applies the last message of every subject, and all runs and dead letters that the log still has, to the shadow.
+func (r *rebuilding) fill(ctx context.Context) error {
+	info, err := r.stream.Info(ctx)
+	if err != nil {
+		return fmt.Errorf("look at the log: %w", err)
+	}
+	head := info.State.LastSeq // what comes later is caught up with
+	if err := r.definitions(ctx); err != nil {
+		return err
+	}
+	if err := r.seedErased(ctx); err != nil {
+		return err
+	}
+	err = r.replay(ctx, jetstream.OrderedConsumerConfig{FilterSubjects: r.filters(), DeliverPolicy: jetstream.DeliverLastPerSubjectPolicy}, head)
+	if err != nil {
+		return err
+	}
+	if r.whole() {
+		portal := "*"
+		if r.portal != "" {
+			portal = schemas.EncodeToken(r.portal)
+		}
+		root := schemas.Root + "." + portal + "."
+		err = r.replay(ctx, jetstream.OrderedConsumerConfig{FilterSubjects: []string{
+			root + string(schemas.KindRun) + ".>", root + string(schemas.KindDeadLetter) + ".>",
+		}, DeliverPolicy: jetstream.DeliverAllPolicy}, head)
+		if err != nil {
+			return err
+		}
+	}
+	return r.moveTo(ctx, head)
+}
+
+// definitions applies the newest property definitions of all tables, so that the records find their columns.
+func (r *rebuilding) definitions(ctx context.Context) error {
+	if r.whole() {
+		return r.other.definitionsFirst(ctx, r.a, r.stream)
+	}
+	for _, object := range r.objects {
+		m, err := r.stream.GetLastMsgForSubject(ctx, schemas.ControlSubject(schemas.KindProperties, r.portal, object))
+		if errors.Is(err, jetstream.ErrMsgNotFound) {
+			continue
+		}
+		if err != nil {
+			return fmt.Errorf("read property definitions of %s: %w", object, err)
+		}
+		message := Message{Message: schemas.Message{Subject: m.Subject, Header: m.Header, Data: m.Data}, Seq: m.Sequence}
+		if err := r.a.Apply(ctx, []Message{message}, 0); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// seedErased makes tombstones of what another log's privacy deletions took out of the live tables: nothing brings it back.
+func (r *rebuilding) seedErased(ctx context.Context) error {
+	if r.sameLog {
+		return nil
+	}
+	for _, object := range r.objects {
+		t, err := r.a.catalogue.load(ctx, r.pool, object)
+		if err != nil || t == nil {
+			return err
+		}
+		err = pgx.BeginFunc(ctx, r.pool, func(tx pgx.Tx) error {
+			rows, err := tx.Query(ctx, `select record_id, _seq from `+quote(r.copy, "erased")+` where object = $1 order by 1`, object)
+			if err != nil {
+				return err
+			}
+			set := &rowSet{table: t}
+			var id, seq int64
+			_, err = pgx.ForEachRow(rows, []any{&id, &seq}, func() error {
+				set.rows = append(set.rows, tombstone(id, seq))
+				return nil
+			})
+			if err != nil || len(set.rows) == 0 {
+				return err
+			}
+			return writeTombstones(ctx, tx, r.copy, set)
+		})
+		if err != nil {
+			return fmt.Errorf("keep erased what was erased of %s: %w", object, err)
+		}
+	}
+	return nil
+}
+
+// replay applies what a reader of the log yields to the copy, and shows how far it is.
+func (r *rebuilding) replay(ctx context.Context, cfg jetstream.OrderedConsumerConfig, until uint64) error {
+	watching, stop := context.WithCancel(ctx)
+	done := make(chan struct{})
+	before, begun := r.a.counts.messages.Load(), false
+	err := r.other.replay(ctx, r.a, cfg, until, func(total int64) {
+		begun = true
+		go func() {
+			defer close(done)
+			r.watch(watching, total, before)
+		}()
+	})
+	if stop(); begun {
+		<-done
+	}
+	r.result.Messages += r.a.counts.messages.Load() - before
+	return err
+}
+
+// watch shows how far the messages of a phase are, until ctx ends.
+func (r *rebuilding) watch(ctx context.Context, total, before int64) {
+	tick := time.NewTicker(200 * time.Millisecond)
+	defer tick.Stop()
+	for n := 0; ; n++ {
+		done := min(r.a.counts.messages.Load()-before, total)
+		r.progress.Done, r.progress.Total = done, total
+		r.shows()
+		if n%10 == 0 && ctx.Err() == nil {
+			// For `status`; what it shows is no matter of success.
+			_ = NoteCopy(ctx, r.pool, r.live, r.copy, r.progress.Phase, done, total, 0)
+		}
+		select {
+		case <-ctx.Done():
+			return
+		case <-tick.C:
+		}
+	}
+}
+
+func (r *rebuilding) moveTo(ctx context.Context, seq uint64) error {
+	if seq == 0 {
+		return nil
+	}
+	if err := r.a.movePosition(ctx, seq, seq); err != nil {
+		return err
+	}
+	r.position = seq
+	return nil
+}
+
+// catchUp applies to the copy what came into the log since.
+func (r *rebuilding) catchUp(ctx context.Context) error {
+	info, err := r.stream.Info(ctx)
+	if err != nil {
+		return fmt.Errorf("look at the log: %w", err)
+	}
+	last := info.State.LastSeq
+	if r.foreign || last <= r.position {
+		return nil
+	}
+	err = r.replay(ctx, jetstream.OrderedConsumerConfig{
+		FilterSubjects: r.filters(), DeliverPolicy: jetstream.DeliverByStartSequencePolicy, OptStartSeq: r.position + 1,
+	}, last)
+	if err != nil {
+		return err
+	}
+	if err := r.other.refill(ctx, r.a); err != nil {
+		return err
+	}
+	return r.moveTo(ctx, last)
+}
+
+// finishTables gives the filled tables what the live ones have: indexes, constraints, settings, comments, the values of the
+// owner's columns; and statistics, without which the first readers would get bad plans.
+func (r *rebuilding) finishTables(ctx context.Context) error {
+	if err := r.dress(ctx); err != nil {
+		return err
+	}
+	pairs, err := r.pairs(ctx, r.pool)
+	if err != nil {
+		return err
+	}
+	for _, p := range pairs {
+		if _, err := r.pool.Exec(ctx, `analyze `+p.otherTable()); err != nil && classify(err) != faultSchema {
+			return fmt.Errorf("analyze %s: %w", p.otherTable(), err)
+		}
+	}
+	return nil
+}
+
+func (r *rebuilding) dress(ctx context.Context) error {
+	return pgx.BeginFunc(ctx, r.pool, func(tx pgx.Tx) error {
+		if err := execAll(ctx, tx, `select set_config('statement_timeout', '0', true)`); err != nil {
+			return err
+		}
+		pairs, err := r.pairs(ctx, tx)
+		if err != nil {
+			return err
+		}
+		c, err := planCarry(ctx, tx, pairs)
+		if err != nil {
+			return err
+		}
+		for _, p := range pairs {
+			if err := r.copyOwnColumns(ctx, tx, p); err != nil {
+				return err
+			}
+		}
+		for _, sql := range c.before {
+			if err := execAll(ctx, tx, sql); err != nil {
+				return fmt.Errorf("carry over: %s: %w", sql, err)
+			}
+		}
+		return nil
+	})
+}
+
+// ErrNotAsLog says that the shadow tables are not what the log says.
+var ErrNotAsLog = errors.New("the shadow tables differ from the log")
+
+// check compares the shadow with the log, all values of all rows, and with the live tables. A difference from the log is a
+// failure, one from the live tables is told.
+func (r *rebuilding) check(ctx context.Context) error {
+	stream, err := r.stream.Info(ctx)
+	if err != nil {
+		return fmt.Errorf("look at the log: %w", err)
+	}
+	for _, object := range r.objects {
+		v := &tableVerifier{a: r.a, s: r.other, o: VerifyOptions{Patience: 2 * time.Second}, stream: r.stream, whole: keepsAll(stream.Config),
+			report: &difference.Report{Object: object, Hop: difference.LogToTables, StartedAt: time.Now()}}
+		if t, err := readTable(ctx, r.pool, r.copy, object); err != nil {
+			return err
+		} else if t == nil {
+			continue
+		}
+		if err := v.verifyRows(ctx, object); err != nil {
+			return fmt.Errorf("compare %s with the log: %w", object, err)
+		}
+		if r.whole() {
+			if err := v.verifyLinks(ctx, object); err != nil {
+				return fmt.Errorf("compare links of %s with the log: %w", object, err)
+			}
+		}
+		r.result.Reports = append(r.result.Reports, v.report)
+		found := v.report.Differences()
+		if !r.sameLog {
+			found -= v.report.Kinds[difference.Ghost] // tombstones from the log before this one
+		}
+		if found > 0 {
+			return fmt.Errorf("%w: %d of %s, such as %s: %s; nothing was swapped", ErrNotAsLog, found, object,
+				v.report.Examples[0].ID, v.report.Examples[0].Reason)
+		}
+	}
+	return r.compareLive(ctx)
+}
+
+// compareLive counts how the new tables differ from the live ones.
+func (r *rebuilding) compareLive(ctx context.Context) error {
+	pairs, err := r.pairs(ctx, r.pool)
+	if err != nil {
+		return err
+	}
+	for _, p := range pairs {
+		if p.object == "" {
+			continue
+		}
+		o := RebuiltObject{Object: p.object}
+		columns, err := r.commonColumns(ctx, p)
+		if err != nil {
+			return err
+		}
+		same := "false"
+		if len(columns) > 0 {
+			same = fmt.Sprintf("l._seq = n._seq and row(l.%s) is distinct from row(n.%s)", strings.Join(columns, ", l."), strings.Join(columns, ", n."))
+		}
+		sql := fmt.Sprintf(`select count(n.id), count(*) filter (where n.id is null), count(*) filter (where l.id is null),
+			count(*) filter (where l._seq <> n._seq), count(*) filter (where %s) from %s l full join %s n using (id)`, same, p.liveTable(), p.otherTable())
+		err = r.pool.QueryRow(ctx, sql).Scan(&o.Rows, &o.OnlyLive, &o.OnlyNew, &o.Newer, &o.Values)
+		if err != nil && classify(err) == faultSchema { // one of the two is not there: nothing to compare
+			err = r.pool.QueryRow(ctx, `select count(*) from `+p.otherTable()).Scan(&o.Rows)
+			if err != nil && classify(err) == faultSchema {
+				err = nil
+			}
+		}
+		if err != nil {
+			return fmt.Errorf("compare %s with the live table: %w", p.object, err)
+		}
+		r.result.Objects = append(r.result.Objects, o)
+	}
+	return nil
+}
+
+// commonColumns returns the columns that both tables have in the same type, quoted, without the time of writing.
+func (r *rebuilding) commonColumns(ctx context.Context, p pair) ([]string, error) {
+	rows, err := r.pool.Query(ctx, `select quote_ident(l.attname) from pg_attribute l join pg_attribute n on n.attname = l.attname and n.atttypid = l.atttypid
+		where l.attrelid = to_regclass($1) and n.attrelid = to_regclass($2) and l.attnum > 0 and not l.attisdropped and not n.attisdropped
+		and l.attname <> '_synced_at' and exists (select from pg_operator o where o.oprname = '=' and o.oprleft = l.atttypid and o.oprright = l.atttypid)
+		order by l.attnum`, p.liveTable(), p.otherTable())
+	if err != nil {
+		return nil, err
+	}
+	return pgx.CollectRows(rows, pgx.RowTo[string])
+}
+
+// after does what may take time: foreign keys are checked.
+func (r *rebuilding) after(ctx context.Context) error {
+	for _, sql := range r.later {
+		if _, err := r.pool.Exec(ctx, sql); err != nil {
+			return fmt.Errorf("the tables are swapped in, but a foreign key does not hold (%s): %w", sql, err)
+		}
+	}
+	return nil
+}

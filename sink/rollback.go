@@ -1,0 +1,93 @@
+package sink
+
+import (
+	"context"
+	"fmt"
+	"strings"
+	"time"
+)
+
+// Rollback puts the tables back that the last rebuild replaced, caught up with the log, so that nobody sees an older state. It is a
+// swap like a rebuild's: the tables that were live are the old ones then, and another rollback puts those back.
+//
+// Old tables of another stream are put back as they are. Sinks then refuse the present stream.
+func (s *Sink) Rollback(ctx context.Context, o RebuildOptions) (*Rebuilt, error) {
+	o.Objects = nil
+	if o.Copy == "" {
+		o.Copy = defaultCopy(s.cfg.Schema)
+	}
+	c, found, err := FindCopy(ctx, s.cfg.Pool, s.cfg.Schema, o.Copy)
+	if err != nil {
+		return nil, err
+	}
+	if !found || c.Kind != CopyOld {
+		return nil, fmt.Errorf("%w in schema %s: they were dropped, or there was no rebuild", ErrNoOld, o.Copy)
+	}
+	o.Objects = c.Objects
+	r, err := s.newRebuilding(ctx, o)
+	if err != nil {
+		return nil, err
+	}
+	began := time.Now()
+	release, err := r.alone(ctx)
+	if err != nil {
+		return nil, err
+	}
+	defer release()
+	if r.result.Lost, err = r.lost(ctx); err != nil {
+		return nil, err
+	}
+	if len(r.result.Lost) > 0 && !o.Force {
+		return r.result, fmt.Errorf("%w: %s", ErrNotCarried, strings.Join(r.result.Lost, "; "))
+	}
+	steps := []rebuildStep{{"catching up", r.reattach}, {"indexing", r.dress}, {"swapping", r.swap}, {"after the swap", r.after}}
+	if err := r.runSteps(ctx, steps); err != nil {
+		return r.result, fmt.Errorf("rollback, %w", err)
+	}
+	r.result.Position, r.result.Seconds = r.position, time.Since(began).Seconds()
+	return r.result, nil
+}
+
+// reattach goes on with the old tables where they were when they were replaced.
+func (r *rebuilding) reattach(ctx context.Context) error {
+	pos, err := r.a.readPosition(ctx)
+	if err != nil {
+		return err
+	}
+	if !pos.created.IsZero() && !pos.created.Equal(r.a.created) {
+		r.sameLog, r.foreign = false, true
+		r.log.WarnContext(ctx, "the old tables are of another stream: they are put back as they are", "copy", r.copy)
+		return nil
+	}
+	r.position = pos.seq
+	r.a.fence.Store(int64(pos.high))
+	return r.catchUp(ctx)
+}
+
+// DropOld drops the old tables that the last rebuild kept, or what an interrupted one left.
+func (s *Sink) DropOld(ctx context.Context, schema string) (dropped Copy, err error) {
+	if schema == "" {
+		schema = defaultCopy(s.cfg.Schema)
+	}
+	c, found, err := FindCopy(ctx, s.cfg.Pool, s.cfg.Schema, schema)
+	if err != nil {
+		return c, err
+	}
+	if !found {
+		return c, fmt.Errorf("%w in schema %s", ErrNoOld, schema)
+	}
+	r := &rebuilding{pool: s.cfg.Pool, live: s.cfg.Schema, copy: schema}
+	release, err := r.alone(ctx)
+	if err != nil {
+		return c, err
+	}
+	defer release()
+	var mayCreate bool
+	if err := s.cfg.Pool.QueryRow(ctx, `select has_database_privilege(current_database(), 'create')`).Scan(&mayCreate); err != nil {
+		return c, err
+	}
+	if !mayCreate { // the next rebuild could not make the schema again: it stays, empty
+		return c, r.emptySchema(ctx)
+	}
+	return c, DropCopy(ctx, s.cfg.Pool, s.cfg.Schema, schema)
+}

@@ -1,0 +1,259 @@
+package sink
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgconn"
+
+	"github.com/hubtail/hubtail/migrations"
+)
+
+// ErrNoCopySchema says that the role may not create the schema for a copy.
+var ErrNoCopySchema = errors.New("there is no schema for the copy, and this role may not create one")
+
+// prepareShadow makes the copy's schema empty, registers it, and makes its tables, with the columns that the live ones have.
+func (r *rebuilding) prepareShadow(ctx context.Context) error {
+	if err := r.ensureSchema(ctx); err != nil {
+		return err
+	}
+	if err := r.emptySchema(ctx); err != nil {
+		return err
+	}
+	err := RegisterCopy(ctx, r.pool, r.live, Copy{Schema: r.copy, Kind: CopyShadow, Stream: r.a.stream, Objects: r.o.Objects, Phase: "preparing"})
+	if err != nil {
+		return err
+	}
+	if err := migrations.Apply(ctx, r.pool, r.copy); err != nil {
+		return err
+	}
+	return pgx.BeginFunc(ctx, r.pool, func(tx pgx.Tx) error {
+		if err := execAll(ctx, tx, ddlTimeouts, "revoke all on schema "+quote(r.copy)+" from public",
+			// Built when the links are in, with the owner's own.
+			"drop index if exists "+quote(r.copy, "links_to")); err != nil {
+			return err
+		}
+		return r.seedCatalogue(ctx, tx)
+	})
+}
+
+func (r *rebuilding) ensureSchema(ctx context.Context) error {
+	var exists bool
+	if err := r.pool.QueryRow(ctx, `select to_regnamespace($1) is not null`, quote(r.copy)).Scan(&exists); err != nil || exists {
+		return err
+	}
+	_, err := r.pool.Exec(ctx, `create schema if not exists `+quote(r.copy))
+	var answer *pgconn.PgError
+	if errors.As(err, &answer) && answer.Code == "42501" {
+		role := r.pool.Config().ConnConfig.User
+		return fmt.Errorf("%w: once, as an administrator, `create schema %s authorization %s`", ErrNoCopySchema, quote(r.copy), quote(role))
+	}
+	return err
+}
+
+// emptySchema drops all that the copy's schema has, which a rebuild before this one left there. The schema stays, since the
+// role may own it without the right to create another.
+func (r *rebuilding) emptySchema(ctx context.Context) error {
+	return pgx.BeginFunc(ctx, r.pool, func(tx pgx.Tx) error {
+		if _, err := tx.Exec(ctx, ddlTimeouts); err != nil {
+			return err
+		}
+		if err := r.checkOurs(ctx, tx); err != nil {
+			return err
+		}
+		outside, err := dependentsOutside(ctx, tx, r.copy)
+		if err != nil {
+			return err
+		}
+		if len(outside) > 0 {
+			return fmt.Errorf("schema %s cannot be used again: %s depends on what an earlier rebuild left there; drop or change that first",
+				r.copy, joinShort(outside))
+		}
+		rows, err := tx.Query(ctx, `select format('drop %s if exists %I.%I cascade', case relkind when 'v' then 'view' when 'm' then 'materialized view'
+				when 'S' then 'sequence' else 'table' end, $2::text, relname)
+			from pg_class where relnamespace = to_regnamespace($1) and relkind in ('r', 'p', 'v', 'm', 'S')
+			union all
+			select format('drop routine if exists %s cascade', oid::regprocedure) from pg_proc where pronamespace = to_regnamespace($1)`,
+			quote(r.copy), r.copy)
+		if err != nil {
+			return err
+		}
+		drops, err := pgx.CollectRows(rows, pgx.RowTo[string])
+		if err != nil {
+			return err
+		}
+		if err := execAll(ctx, tx, drops...); err != nil {
+			return fmt.Errorf("empty schema %s: %w", r.copy, err)
+		}
+		return ForgetCopy(ctx, tx, r.live, r.copy)
+	})
+}
+
+// checkOurs refuses a schema that has tables and is not registered as a shadow or old copy of these ones.
+func (r *rebuilding) checkOurs(ctx context.Context, tx pgx.Tx) error {
+	var kind, foreign *string
+	err := tx.QueryRow(ctx, `select (select kind from `+quote(r.live, "copies")+` where schema_name = $2),
+		(select min(relname) from pg_class where relnamespace = to_regnamespace($1) and relkind in ('r', 'p', 'v', 'm'))`,
+		quote(r.copy), r.copy).Scan(&kind, &foreign)
+	switch {
+	case err != nil:
+		return err
+	case kind != nil && *kind == string(CopyAsOf):
+		return fmt.Errorf("schema %s has tables as of some time: %w; name another one with --copy", r.copy, ErrCopyTaken)
+	case kind == nil && foreign != nil && !staticTables[*foreign]:
+		return fmt.Errorf("schema %s has a table %s and is no copy of these: %w; name another one with --copy", r.copy, *foreign, ErrCopyTaken)
+	}
+	return nil
+}
+
+// seedCatalogue makes the tables as the live ones are: what the log's own definitions no longer name has a column too, and
+// so have the owner's own.
+func (r *rebuilding) seedCatalogue(ctx context.Context, tx pgx.Tx) error {
+	objects := ` where object = any($1)`
+	tables := []string{"objects", "properties"}
+	if !r.sameLog { // this log may know nothing of what was deleted for privacy before it began
+		tables = append(tables, "erased")
+	}
+	for _, table := range tables {
+		if _, err := tx.Exec(ctx, `insert into `+quote(r.copy, table)+` select * from `+quote(r.live, table)+objects, r.objects); err != nil {
+			return fmt.Errorf("copy %s: %w", table, err)
+		}
+	}
+	if err := execAll(ctx, tx, `update `+quote(r.copy, "objects")+` set generation = generation + 1, definitions_seq = 0, pipelines_seq = 0, refill = false`,
+		`update `+quote(r.copy, "properties")+` set _seq = 0`); err != nil {
+		return err
+	}
+	var lz4 bool
+	if err := tx.QueryRow(ctx, `select exists (select from pg_settings where name = 'default_toast_compression' and 'lz4' = any(enumvals))`).Scan(&lz4); err != nil {
+		return err
+	}
+	for _, object := range r.objects {
+		if err := r.seedTable(ctx, tx, object, lz4); err != nil {
+			return fmt.Errorf("make the table of %s: %w", object, err)
+		}
+	}
+	return nil
+}
+
+func (r *rebuilding) seedTable(ctx context.Context, tx pgx.Tx, object string, lz4 bool) error {
+	var name, typeID string
+	err := tx.QueryRow(ctx, `select table_name, coalesce(object_type_id, '') from `+quote(r.copy, "objects")+` where object = $1`, object).Scan(&name, &typeID)
+	if errors.Is(err, pgx.ErrNoRows) {
+		return nil // the log's definitions make it
+	}
+	if err != nil {
+		return err
+	}
+	columns, err := r.columnsSQL(ctx, tx, object, name, lz4)
+	if err != nil {
+		return err
+	}
+	closing := r.a.closeTableSQL(ctx, tx, name)
+	return execAll(ctx, tx, createTableSQL(r.copy, name, object, typeID, lz4), closing, columns)
+}
+
+// columnsSQL returns the statement that adds a live table's columns to its copy: those of properties, as the catalogue has
+// them, and the owner's.
+func (r *rebuilding) columnsSQL(ctx context.Context, tx pgx.Tx, object, name string, lz4 bool) (string, error) {
+	if _, err := tx.Exec(ctx, carryPlain); err != nil {
+		return "", err
+	}
+	rows, err := tx.Query(ctx, `select coalesce(a.attnum, 32767)::integer, format('add column %I %s%s', p.column_name, p.column_type, case when $3 and p.column_type = 'text' then ' compression lz4' else '' end)
+		from `+quote(r.live, "properties")+` p
+		left join pg_attribute a on a.attrelid = to_regclass($2) and a.attname = p.column_name and a.attnum > 0 and not a.attisdropped
+		where p.object = $1 and p.column_name is not null and p.column_type is not null and (a.attnum is not null or to_regclass($2) is null)
+		order by a.attnum nulls last, p.name`, object, quote(r.live, name), lz4)
+	if err != nil {
+		return "", err
+	}
+	columns, err := pgx.CollectRows(rows, func(row pgx.CollectableRow) (c ownColumn, err error) {
+		err = row.Scan(&c.number, &c.clause)
+		return c, err
+	})
+	if err != nil {
+		return "", err
+	}
+	own, err := r.ownColumns(ctx, tx, object, name)
+	if err != nil || len(own)+len(columns) == 0 {
+		return "", err
+	}
+	// In the order of the live table: whoever has prepared a "select *" must not find other columns after the swap.
+	columns = append(columns, own...)
+	slices.SortStableFunc(columns, func(x, y ownColumn) int { return cmp.Compare(x.number, y.number) })
+	clauses := make([]string, len(columns))
+	for i, c := range columns {
+		clauses[i] = c.clause
+	}
+	return "alter table " + quote(r.copy, name) + " " + strings.Join(clauses, ", "), nil
+}
+
+// ownColumn is a column that the owner added to a table of records.
+type ownColumn struct {
+	number       int
+	name, clause string
+	generated    bool
+	lost         string // why it does not carry over as it is
+}
+
+// ownColumns returns the columns of a live table that no property has, in their order.
+func (r *rebuilding) ownColumns(ctx context.Context, tx pgx.Tx, object, name string) ([]ownColumn, error) {
+	rows, err := tx.Query(ctx, `select a.attnum::integer, a.attname, format('add column %I %s%s%s%s', a.attname, format_type(a.atttypid, a.atttypmod),
+			case when a.attcollation <> t.typcollation then ' collate ' || a.attcollation::regcollation::text else '' end,
+			case when a.attgenerated = 's' then ' generated always as (' || pg_get_expr(d.adbin, d.adrelid) || ') stored'
+			     when s.own then '' when d.oid is not null then ' default ' || pg_get_expr(d.adbin, d.adrelid) else '' end,
+			case when a.attnotnull and not s.own then ' not null' else '' end),
+		a.attgenerated <> '', case when s.own then format('column %I of %s: its sequence, and the rule that it is never null', a.attname, $2::text) else '' end
+		from pg_attribute a join pg_type t on t.oid = a.atttypid
+		left join pg_attrdef d on d.adrelid = a.attrelid and d.adnum = a.attnum,
+		lateral (select a.attidentity <> '' or coalesce(pg_get_expr(d.adbin, d.adrelid) like 'nextval(%', false) as own) s
+		where a.attrelid = to_regclass($2) and a.attnum > 0 and not a.attisdropped and a.attname <> all($3)
+		and not exists (select from `+quote(r.live, "properties")+` p where p.object = $1 and p.column_name = a.attname)
+		order by a.attnum`, object, quote(r.live, name), reservedNames())
+	if err != nil {
+		return nil, err
+	}
+	return pgx.CollectRows(rows, func(row pgx.CollectableRow) (c ownColumn, err error) {
+		err = row.Scan(&c.number, &c.name, &c.clause, &c.generated, &c.lost)
+		return c, err
+	})
+}
+
+func reservedNames() []string {
+	names := make([]string, 0, len(reservedColumns))
+	for name := range reservedColumns {
+		names = append(names, name)
+	}
+	return names
+}
+
+// copyOwnColumns gives the rows of a pair's other table the values that the live rows have in the owner's columns.
+func (r *rebuilding) copyOwnColumns(ctx context.Context, tx pgx.Tx, p pair) error {
+	if p.object == "" {
+		return nil
+	}
+	own, err := r.ownColumns(ctx, tx, p.object, p.name)
+	if err != nil {
+		return err
+	}
+	var sets, mine, theirs []string
+	for _, c := range own {
+		if !c.generated {
+			sets = append(sets, quote(c.name)+" = l."+quote(c.name))
+			mine, theirs = append(mine, "n."+quote(c.name)), append(theirs, "l."+quote(c.name))
+		}
+	}
+	if len(sets) == 0 {
+		return nil
+	}
+	_, err = tx.Exec(ctx, fmt.Sprintf(`update %s n set %s from %s l where l.id = n.id and row(%s)::text is distinct from row(%s)::text`,
+		p.otherTable(), strings.Join(sets, ", "), p.liveTable(), strings.Join(mine, ", "), strings.Join(theirs, ", ")))
+	if err != nil {
+		return fmt.Errorf("carry the owner's columns of %s over: %w", p.object, err)
+	}
+	return nil
+}

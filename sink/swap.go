@@ -1,0 +1,349 @@
+package sink
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+)
+
+// swapGap is how many messages a copy may be behind when the writers are stopped: applying them takes well under a second.
+const swapGap = 2_000
+
+// errBehind says that the log moved on too far since the copy was caught up, errUndressed that the live tables got an index or
+// the like since.
+var (
+	errBehind    = errors.New("the log moved on")
+	errUndressed = errors.New("the live tables got something new")
+)
+
+// swap tries until the tables have changed places. Between two tries writers and readers go on.
+func (r *rebuilding) swap(ctx context.Context) error {
+	began := time.Now()
+	for attempt := 0; ; attempt++ {
+		err := r.catchUp(ctx)
+		if err == nil {
+			r.result.Tries++
+			err = r.trySwap(ctx)
+		}
+		if err == nil {
+			return nil
+		}
+		switch f := classify(err); {
+		case errors.Is(err, errUndressed):
+			if err := r.dress(ctx); err != nil {
+				return err
+			}
+		case !errors.Is(err, errBehind) && f != faultRetry && f != faultConnect && f != faultWait:
+			return err
+		}
+		if ctx.Err() != nil {
+			return ctx.Err()
+		}
+		if time.Since(began) > r.o.Patience {
+			return fmt.Errorf("no moment for the swap within %s; the live tables are as they were: %w%s", r.o.Patience, err, r.blockers(ctx))
+		}
+		if attempt%10 == 0 {
+			r.log.InfoContext(ctx, "the swap waits for a moment", "attempt", attempt+1, "error", err, "readers", r.blockers(ctx))
+		}
+		if !pause(ctx, backoff(min(attempt, 4))) {
+			return ctx.Err()
+		}
+	}
+}
+
+// blockers names sessions that use the live tables for long.
+func (r *rebuilding) blockers(ctx context.Context) string {
+	rows, err := r.pool.Query(ctx, `select distinct format('pid %s (%s, since %s)', l.pid, a.usename, to_char(a.xact_start, 'HH24:MI:SS'))
+		from pg_locks l join pg_stat_activity a using (pid) join pg_class c on c.oid = l.relation
+		where l.granted and c.relnamespace = to_regnamespace($1) and c.relkind = 'r' and l.pid <> pg_backend_pid()
+		and a.xact_start < now() - interval '1 second' order by 1 limit 5`, quote(r.live))
+	if err != nil {
+		return ""
+	}
+	pids, err := pgx.CollectRows(rows, pgx.RowTo[string])
+	if err != nil || len(pids) == 0 {
+		return ""
+	}
+	return "; in use by " + strings.Join(pids, ", ")
+}
+
+// trySwap stops the writers, catches up with them, and lets the tables change places, in one transaction: all of it or
+// nothing.
+func (r *rebuilding) trySwap(ctx context.Context) error {
+	tx, err := r.pool.Begin(ctx)
+	if err != nil {
+		return fmt.Errorf("connect to postgres: %w", err)
+	}
+	defer tx.Rollback(context.WithoutCancel(ctx)) //nolint:errcheck // after a commit this is a no-op, after an error the error says more
+	pairs, err := r.stopWriters(ctx, tx)
+	if err != nil {
+		return err
+	}
+	c, err := planCarry(ctx, tx, pairs)
+	if err != nil {
+		return err
+	}
+	if len(c.before) > 0 {
+		return fmt.Errorf("%w: %s", errUndressed, c.before[0])
+	}
+	if len(c.lost) > 0 && !r.o.Force {
+		return fmt.Errorf("%w: %s", ErrNotCarried, strings.Join(c.lost, "; "))
+	}
+	moves, err := r.moves(ctx, tx, pairs)
+	if err != nil {
+		return err
+	}
+	if err := r.exchangeRows(ctx, tx, pairs); err != nil {
+		return err
+	}
+	began := time.Now()
+	if err := r.lockTables(ctx, tx, pairs); err != nil {
+		return err
+	}
+	for _, p := range pairs {
+		if err := r.copyOwnColumns(ctx, tx, p); err != nil {
+			return err
+		}
+	}
+	all := strings.Join(append(append(moves, c.outgoing...), c.after...), ";\n")
+	if err := execAll(ctx, tx, all); err != nil {
+		return fmt.Errorf("swap: %w", err)
+	}
+	if err := tx.Commit(ctx); err != nil {
+		return fmt.Errorf("swap: %w", err)
+	}
+	r.result.Locked, r.later = time.Since(began), c.later
+	return nil
+}
+
+// stopWriters excludes the sinks for the rest of the transaction, and brings the copy to where the live tables are. Readers
+// notice nothing.
+func (r *rebuilding) stopWriters(ctx context.Context, tx pgx.Tx) ([]pair, error) {
+	if err := execAll(ctx, tx, `select set_config('lock_timeout', '2s', true), set_config('statement_timeout', '60s', true)`); err != nil {
+		return nil, err
+	}
+	before, err := r.pairs(ctx, tx)
+	if err != nil {
+		return nil, err
+	}
+	objects := []string{""} // the lock that every writer holds, whatever it writes
+	for _, p := range before {
+		if p.object != "" {
+			objects = append(objects, p.object)
+		}
+	}
+	_, err = tx.Exec(ctx, `select pg_advisory_xact_lock(hashtextextended('hubtail ' || $1 || '.' || o, 0)) from unnest($2::text[]) o`, r.live, objects)
+	if err != nil {
+		return nil, err
+	}
+	if err := r.catchUpTo(ctx, tx); err != nil {
+		return nil, err
+	}
+	return r.pairs(ctx, tx)
+}
+
+// catchUpTo catches up with the live tables, if they are of the same log, or with the log.
+func (r *rebuilding) catchUpTo(ctx context.Context, tx pgx.Tx) error {
+	if !r.sameLog {
+		return nil // no sink writes to the live tables: it is refused
+	}
+	var high uint64
+	err := tx.QueryRow(ctx, `select coalesce(max(greatest(seq, high)), 0) from `+quote(r.live, "positions")+` where stream = $1`, r.a.stream).Scan(&high)
+	if err != nil || high <= r.position {
+		return err
+	}
+	if high > r.position+swapGap {
+		return fmt.Errorf("%w: the live tables are at %d, the copy at %d", errBehind, high, r.position)
+	}
+	return r.catchUp(ctx)
+}
+
+// lockTables takes the tables that change places from their readers. Postgres rule: behind a lock that waits everybody waits,
+// so it waits briefly, and is tried again.
+func (r *rebuilding) lockTables(ctx context.Context, tx pgx.Tx, pairs []pair) error {
+	wait := strconv.FormatInt(r.o.LockWait.Milliseconds(), 10)
+	names := make([]string, 0, 2*len(pairs))
+	for _, p := range pairs {
+		for _, table := range []string{p.liveTable(), p.otherTable()} {
+			var there bool
+			if err := tx.QueryRow(ctx, `select to_regclass($1) is not null`, table).Scan(&there); err != nil {
+				return err
+			}
+			if there {
+				names = append(names, table)
+			}
+		}
+	}
+	return execAll(ctx, tx, `select set_config('lock_timeout', '`+wait+`ms', true), set_config('statement_timeout', '`+wait+`ms', true)`,
+		`lock table `+strings.Join(names, ", ")+` in access exclusive mode`, `select set_config('statement_timeout', '10s', true)`)
+}
+
+// moves returns the statements by which the tables, with their indexes, change places. Every name is taken in both schemas, so
+// the incoming ones go by other names on the way.
+func (r *rebuilding) moves(ctx context.Context, tx pgx.Tx, pairs []pair) ([]string, error) {
+	var first, last []string
+	for i, p := range pairs {
+		var live, other bool
+		if err := tx.QueryRow(ctx, `select to_regclass($1) is not null, to_regclass($2) is not null`, p.liveTable(), p.otherTable()).Scan(&live, &other); err != nil {
+			return nil, err
+		}
+		out := "alter table " + p.liveTable() + " set schema " + quote(r.copy)
+		switch {
+		case live && !other:
+			first = append(first, out)
+			continue
+		case !live && other:
+			first = append(first, "alter table "+p.otherTable()+" set schema "+quote(r.live))
+			continue
+		case !live:
+			continue
+		}
+		rows, err := tx.Query(ctx, `select i.relname from pg_index x join pg_class i on i.oid = x.indexrelid where x.indrelid = to_regclass($1) order by 1`, p.otherTable())
+		if err != nil {
+			return nil, err
+		}
+		indexes, err := pgx.CollectRows(rows, pgx.RowTo[string])
+		if err != nil {
+			return nil, err
+		}
+		passing := "hubtail swap " + strconv.Itoa(i)
+		for j, index := range indexes {
+			name := passing + " " + strconv.Itoa(j)
+			first = append(first, "alter index "+quote(r.copy, index)+" rename to "+quote(name))
+			last = append(last, "alter index "+quote(r.live, name)+" rename to "+quote(index))
+		}
+		first = append(first, "alter table "+p.otherTable()+" rename to "+quote(passing), out,
+			"alter table "+quote(r.copy, passing)+" set schema "+quote(r.live))
+		last = append(last, "alter table "+quote(r.live, passing)+" rename to "+quote(p.name))
+	}
+	return append(first, last...), nil
+}
+
+// exchangeRows lets the rows that describe the tables change places with them, and brings what only one of the logs or
+// schemas knows to where it belongs. These tables are read and written where they are, so they need no lock.
+func (r *rebuilding) exchangeRows(ctx context.Context, tx pgx.Tx, pairs []pair) error {
+	var objects []string
+	for _, p := range pairs {
+		if p.object != "" {
+			objects = append(objects, p.object)
+		}
+	}
+	tables := []string{"properties", "pipelines", "pipeline_stages", "objects"}
+	if r.whole() {
+		tables = append(tables, "cursors")
+	}
+	// Whoever prepared rows for the table that was there prepares them again.
+	err := execAll(ctx, tx, fmt.Sprintf(`update %s x set generation = greatest(x.generation, l.generation) + 1 from %s l where l.object = x.object`,
+		quote(r.copy, "objects"), quote(r.live, "objects")))
+	if err != nil {
+		return err
+	}
+	for _, table := range tables {
+		if err := r.exchange(ctx, tx, table, objects); err != nil {
+			return fmt.Errorf("exchange %s: %w", table, err)
+		}
+	}
+	if err := r.exchangeDeadLetters(ctx, tx, objects); err != nil {
+		return fmt.Errorf("exchange dead_letters: %w", err)
+	}
+	erased := `insert into %s select * from %s where object = any($1) on conflict do nothing`
+	for _, sides := range [][2]string{{r.live, r.copy}, {r.copy, r.live}} {
+		if _, err := tx.Exec(ctx, fmt.Sprintf(erased, quote(sides[0], "erased"), quote(sides[1], "erased")), objects); err != nil {
+			return fmt.Errorf("exchange erased: %w", err)
+		}
+	}
+	if r.whole() {
+		if err := execAll(ctx, tx, fmt.Sprintf(`insert into %s select * from %s on conflict do nothing`, quote(r.live, "sync_logs"), quote(r.copy, "sync_logs"))); err != nil {
+			return fmt.Errorf("exchange sync_logs: %w", err)
+		}
+	}
+	return r.exchangePositions(ctx, tx)
+}
+
+// exchange lets the rows of some object types change places.
+func (r *rebuilding) exchange(ctx context.Context, tx pgx.Tx, table string, objects []string) error {
+	live, other := quote(r.live, table), quote(r.copy, table)
+	var rows string
+	if err := tx.QueryRow(ctx, `select coalesce(jsonb_agg(to_jsonb(t)), '[]')::text from `+live+` t where object = any($1)`, objects).Scan(&rows); err != nil {
+		return err
+	}
+	for _, sql := range []string{
+		`delete from ` + live + ` where object = any($1)`,
+		`insert into ` + live + ` select * from ` + other + ` where object = any($1)`,
+		`delete from ` + other + ` where object = any($1)`,
+	} {
+		if _, err := tx.Exec(ctx, sql, objects); err != nil {
+			return err
+		}
+	}
+	_, err := tx.Exec(ctx, `insert into `+other+` select * from jsonb_populate_recordset(null::`+other+`, $1::text::jsonb)`, rows)
+	return err
+}
+
+// exchangeDeadLetters lets those that a sink made change places, as they explain what the tables lack. One that the new tables
+// do not have is obsolete: its message could be applied, or a newer one of the same record was. What the source reported
+// stays, and what only the copy has of it comes.
+func (r *rebuilding) exchangeDeadLetters(ctx context.Context, tx pgx.Tx, objects []string) error {
+	live, other := quote(r.live, "dead_letters"), quote(r.copy, "dead_letters")
+	const ours = `origin = 'sink' and stream = $1 and ($2 or object = any($3))`
+	args := []any{r.a.stream, r.whole(), objects}
+	var seqs []int64
+	if err := tx.QueryRow(ctx, `select coalesce(array_agg(seq), '{}') from `+other+` where `+ours, args...).Scan(&seqs); err != nil {
+		return err
+	}
+	_, err := tx.Exec(ctx, `insert into `+live+` select * from `+other+` where $1 or `+`(object = any($2) and seq = any($3)) on conflict do nothing`, r.whole(), objects, seqs)
+	if err != nil {
+		return err
+	}
+	args = append(args, seqs)
+	for _, sql := range []string{
+		`delete from ` + other + ` where ` + ours + ` and seq = any($4)`,
+		`insert into ` + other + ` select * from ` + live + ` where ` + ours + ` and seq <> all($4) on conflict do nothing`,
+		`delete from ` + live + ` where ` + ours + ` and seq <> all($4)`,
+	} {
+		if _, err := tx.Exec(ctx, sql, args...); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// exchangePositions notes where the tables are after the swap. The copy of the same log is at least as far as the live tables:
+// so whatever a running sink knows of its position stays true, and it goes on without noticing.
+func (r *rebuilding) exchangePositions(ctx context.Context, tx pgx.Tx) error {
+	live, other := quote(r.live, "positions"), quote(r.copy, "positions")
+	var rows string
+	var was uint64
+	err := tx.QueryRow(ctx, `select coalesce(jsonb_agg(to_jsonb(p) - 'withheld'), '[]')::text, coalesce(max(seq), 0) from `+live+` p where stream = $1`, r.a.stream).Scan(&rows, &was)
+	if err != nil {
+		return err
+	}
+	if r.whole() {
+		if !r.sameLog {
+			if _, err := tx.Exec(ctx, `delete from `+live+` where stream = $1`, r.a.stream); err != nil {
+				return err
+			}
+		}
+		_, err := tx.Exec(ctx, `insert into `+live+` as p (stream, consumer, portal, stream_created, seq, high)
+			select stream, consumer, portal, stream_created, seq, high from `+other+` where stream = $1 and (consumer = $2 or $3)
+			on conflict (stream, consumer) do update set seq = greatest(p.seq, excluded.seq), high = greatest(p.high, excluded.high), updated_at = now()`,
+			r.a.stream, r.a.consumer, r.foreign)
+		if err != nil {
+			return err
+		}
+	}
+	if _, err := tx.Exec(ctx, `delete from `+other); err != nil {
+		return err
+	}
+	if _, err := tx.Exec(ctx, `insert into `+other+` select * from jsonb_populate_recordset(null::`+other+`, $1::text::jsonb)`, rows); err != nil {
+		return err
+	}
+	_, err = tx.Exec(ctx, `update `+quote(r.live, "copies")+` set kind = 'old', phase = '', position = $2, created_at = now(), updated_at = now() where schema_name = $1`,
+		r.copy, int64(was))
+	return err
+}
