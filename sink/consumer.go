@@ -226,26 +226,3 @@ func (s *Sink) pullOptions() []jetstream.PullMessagesOpt {
 		jetstream.PullMaxBytes(size), jetstream.PullThresholdBytes(min(size/2, size-largest)),
 	}
 }
-
-// catchUp applies the messages from one sequence to another without the consumer.
-func (s *Sink) catchUp(ctx context.Context, a *Applier, from, to uint64) error {
-	reader, err := s.cfg.JetStream.OrderedConsumer(ctx, s.cfg.Stream, jetstream.OrderedConsumerConfig{
-		FilterSubjects: []string{s.cfg.filter()},
-		DeliverPolicy:  jetstream.DeliverByStartSequencePolicy,
-		OptStartSeq:    from,
-	})
-	if err != nil {
-		return fmt.Errorf("read the log from %d: %w", from, err)
-	}
-	if info, err := reader.Info(ctx); err != nil {
-		return fmt.Errorf("read the log from %d: %w", from, err)
-	} else if info.NumPending == 0 {
-		return nil
-	}
-	iterator, err := reader.Messages(s.pullOptions()...)
-	if err != nil {
-		return fmt.Errorf("read the log from %d: %w", from, err)
-	}
-	c := &collector{cfg: s.cfg, iterator: iterator, stats: &s.stats, until: to, ordered: true}
-	return s.pipeline(ctx, a, c)
-}

@@ -61,6 +61,8 @@
 //   - While Postgres is away, read-only, full or locked, nothing is pulled, given up or lost; the sink goes on by itself
 //     (TestPostgresGoingAwayOnlyDelays, TestAReadOnlyDatabaseIsWaitedFor, TestALockedTableIsWaitedFor,
 //     TestARestartOfNATSOnlyDelays).
+//   - What the tables have already is not read again: a look at them tells which messages of a long stretch of the log
+//     their rows are from (TestOnlyWhatTheTablesLackIsReadAgain, TestWhatIsGoneFromTheLogIsNotLookedFor).
 //   - A database that went back in time catches up by itself, also under a running sink
 //     (TestADatabaseRestoredFromABackupCatchesUp, TestADatabaseSetBackUnderARunningSinkCatchesUp).
 //   - A stream that was deleted and created again, and messages of a second portal, are refused
