@@ -139,7 +139,7 @@ select format('alter publication %I add table %s%s%s', p.pubname, @name::text,
  from pg_publication_rel m join pg_publication p on p.oid = m.prpubid
  where m.prrelid = @live::oid and pg_has_role(p.pubowner, 'usage') order by 1`
 
-// outgoingSQL closes the table that was live: @copy is its name then.
+// outgoingSQL closes the table that was live, whose name is @copy by then, and takes off it what acts or points elsewhere.
 const outgoingSQL = `
 select format('alter publication %I drop table %s', p.pubname, @copy::text)
  from pg_publication_rel m join pg_publication p on p.oid = m.prpubid where m.prrelid = @live::oid and pg_has_role(p.pubowner, 'usage')
@@ -147,6 +147,10 @@ union all
 select format('revoke all on table %s from %s', @copy::text, coalesce(quote_ident(r.rolname), 'public'))
  from (select a.grantee from pg_class n, aclexplode(n.relacl) a where n.oid = @live::oid and a.grantee <> n.relowner
   union select a.grantee from pg_attribute c, aclexplode(c.attacl) a where c.attrelid = @live::oid and c.attacl is not null) g left join pg_roles r on r.oid = g.grantee
+union all
+select format('drop policy %I on %s', polname, @copy::text) from pg_policy where polrelid = @live::oid
+union all
+select format('drop trigger %I on %s', tgname, @copy::text) from pg_trigger where tgrelid = @live::oid and not tgisinternal
 union all
 select format('alter table %s drop constraint %I', @copy::text, conname) from pg_constraint where conrelid = @live::oid and contype = 'f'`
 
@@ -193,7 +197,7 @@ select distinct case
  left join pg_class v on v.oid = w.ev_class left join pg_namespace vn on vn.oid = v.relnamespace
  left join pg_publication_rel m on d.classid = 'pg_publication_rel'::regclass and m.oid = d.objid left join pg_publication pub on pub.oid = m.prpubid
  left join pg_constraint fk on d.classid = 'pg_constraint'::regclass and fk.oid = d.objid
- where not (d.classid = 'pg_class'::regclass and (select relkind from pg_class where oid = d.objid) = 'i')
+ where not (d.classid = 'pg_class'::regclass and (select relkind from pg_class where oid = d.objid) in ('i', 'S'))
  and not (d.classid = 'pg_attrdef'::regclass)
  and not (d.classid = 'pg_trigger'::regclass and exists (select from pg_trigger t join tables on tables.oid = t.tgrelid where t.oid = d.objid))
  and not (d.classid = 'pg_policy'::regclass and exists (select from pg_policy p join tables on tables.oid = p.polrelid where p.oid = d.objid))

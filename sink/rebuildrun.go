@@ -57,16 +57,13 @@ func (r *rebuilding) runSteps(ctx context.Context, steps []rebuildStep) error {
 		if err := step.run(ctx); err != nil {
 			return fmt.Errorf("%s: %w", step.phase, advise(err))
 		}
-		if afterStep != nil {
-			afterStep(step.phase)
+		if r.s.afterStep != nil {
+			r.s.afterStep(step.phase)
 		}
 	}
 	r.ends()
 	return nil
 }
-
-// afterStep lets a test end the process between two steps.
-var afterStep func(phase string)
 
 // fill applies the last message of every subject, and all runs and dead letters that the log still has, to the shadow.
 func (r *rebuilding) fill(ctx context.Context) error {

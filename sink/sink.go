@@ -79,6 +79,8 @@ func (c Config) filter() string {
 type Sink struct {
 	cfg   Config
 	stats statistics
+
+	afterStep func(phase string) // of a rebuild; nil but in tests
 }
 
 // New returns a Sink for a migrated schema.

@@ -292,25 +292,25 @@ func (r *rebuilding) exchangeDeadLetters(ctx context.Context, tx pgx.Tx, objects
 	live, other := quote(r.live, "dead_letters"), quote(r.copy, "dead_letters")
 	const ours = `origin = 'sink' and stream = $1 and ($2 or object = any($3))`
 	args := []any{r.a.stream, r.whole(), objects}
-	var seqs []int64
-	if err := tx.QueryRow(ctx, `select coalesce(array_agg(seq), '{}') from `+other+` where `+ours, args...).Scan(&seqs); err != nil {
-		return err
-	}
-	_, err := tx.Exec(ctx, `insert into `+live+` select * from `+other+` where $1 or `+`(object = any($2) and seq = any($3)) on conflict do nothing`, r.whole(), objects, seqs)
+	var coming, were []int64
+	err := tx.QueryRow(ctx, `select (select coalesce(array_agg(seq), '{}') from `+other+` where `+ours+`),
+		(select coalesce(array_agg(seq), '{}') from `+live+` where `+ours+`)`, args...).Scan(&coming, &were)
 	if err != nil {
 		return err
 	}
-	args = append(args, seqs)
-	for _, sql := range []string{
-		`delete from ` + other + ` where ` + ours + ` and seq = any($4)`,
-		`insert into ` + other + ` select * from ` + live + ` where ` + ours + ` and seq <> all($4) on conflict do nothing`,
-		`delete from ` + live + ` where ` + ours + ` and seq <> all($4)`,
-	} {
-		if _, err := tx.Exec(ctx, sql, args...); err != nil {
-			return err
-		}
+	_, err = tx.Exec(ctx, `insert into `+live+` select * from `+other+` where $1 or (object = any($2) and seq = any($3)) on conflict do nothing`,
+		r.whole(), objects, coming)
+	if err != nil {
+		return err
 	}
-	return nil
+	if _, err := tx.Exec(ctx, `delete from `+other+` where `+ours, args...); err != nil {
+		return err
+	}
+	if _, err := tx.Exec(ctx, `insert into `+other+` select * from `+live+` where stream = $1 and seq = any($2) on conflict do nothing`, r.a.stream, were); err != nil {
+		return err
+	}
+	_, err = tx.Exec(ctx, `delete from `+live+` where `+ours+` and seq <> all($4)`, append(args, coming)...)
+	return err
 }
 
 // exchangePositions notes where the tables are after the swap. The copy of the same log is at least as far as the live tables:
