@@ -17,7 +17,7 @@ STATICCHECK := honnef.co/go/tools/cmd/staticcheck@v0.8.2
 WITHPG      := bin/withpg
 
 .DEFAULT_GOAL := help
-.PHONY: help build demo test race lint fuzz bench chaos compose-check image clean FORCE
+.PHONY: help build demo test race browser-test lint fuzz bench chaos compose-check image clean FORCE
 
 help: ## show this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-14s %s\n", $$1, $$2}'
@@ -32,6 +32,9 @@ test: $(WITHPG) ## all tests, on PostgreSQL 17 and 15
 
 race: $(WITHPG) ## all tests under the race detector (needs a C compiler; minutes when cold)
 	@$(WITHPG) -- $(GO) test -race $(TESTFLAGS) $(PKG)
+
+browser-test: bin/hubtail $(WITHPG) ## the status page in a real browser (needs chromium)
+	@HUBTAIL_TEST_BINARY=$(CURDIR)/bin/hubtail $(WITHPG) -- $(GO) test -C internal/browser $(TESTFLAGS) ./...
 
 lint: ## gofmt, go vet, staticcheck
 	@out=$$(gofmt -l .); if [ -n "$$out" ]; then echo "gofmt -w needed:"; echo "$$out"; exit 1; fi

@@ -14,9 +14,11 @@ import (
 	"github.com/jackc/pgx/v5/pgxpool"
 	"github.com/nats-io/nats.go"
 	"github.com/urfave/cli/v2"
+	"golang.org/x/sync/errgroup"
 
 	"github.com/hubtail/hubtail/connector"
 	"github.com/hubtail/hubtail/connector/hubspot"
+	"github.com/hubtail/hubtail/internal/statuspage"
 	"github.com/hubtail/hubtail/sink"
 )
 
@@ -25,7 +27,7 @@ const (
 	adminOff         = "off" // as a variable: one that is empty counts as not set
 )
 
-var adminFlag = &cli.StringFlag{Name: "admin-addr", Usage: "`ADDRESS` of /healthz, /readyz and /metrics; \"off\" for none", Value: defaultAdminAddr, EnvVars: env("HUBTAIL_ADMIN_ADDR")}
+var adminFlag = &cli.StringFlag{Name: "admin-addr", Usage: "`ADDRESS` of the status page, /healthz, /readyz and /metrics; \"off\" for none", Value: defaultAdminAddr, EnvVars: env("HUBTAIL_ADMIN_ADDR")}
 
 // adminAddr returns the address of the flag, "" if it is turned off.
 func adminAddr(c *cli.Context) string {
@@ -37,7 +39,15 @@ func adminAddr(c *cli.Context) string {
 
 // admin answers those who watch a process. It listens before the parts are there: a process that waits for NATS lives.
 type admin struct {
-	parts atomic.Pointer[watched]
+	parts   atomic.Pointer[watched]
+	monitor atomic.Pointer[monitor] // nil while the parts are not there
+	page    *statuspage.Page
+}
+
+func newAdmin(loopback bool, names []string) *admin {
+	a := &admin{}
+	a.page = statuspage.New(statuspage.Config{View: a.view, Loopback: loopback, Names: names})
+	return a
 }
 
 // watched are the parts of a process that admin tells about; what it does not have is nil.
@@ -52,10 +62,9 @@ type watched struct {
 // startAdmin listens at --admin-addr until the parts are closed. Where that is in use, which it is when several processes
 // share a machine and none was given an address of its own, there is a warning and no listener.
 func (p *parts) startAdmin(c *cli.Context) (*admin, error) {
-	a := &admin{}
 	addr := adminAddr(c)
 	if addr == "" {
-		return a, nil
+		return newAdmin(true, nil), nil
 	}
 	listener, err := net.Listen("tcp", addr)
 	if err != nil {
@@ -63,8 +72,10 @@ func (p *parts) startAdmin(c *cli.Context) (*admin, error) {
 			return nil, fmt.Errorf("listen at --admin-addr for health checks and metrics: %w", err)
 		}
 		p.log.Warn("no health checks and metrics: give this process an --admin-addr of its own, or turn it off with --admin-addr off", "error", err)
-		return a, nil
+		return newAdmin(true, nil), nil
 	}
+	bound, isTCP := listener.Addr().(*net.TCPAddr)
+	a := newAdmin(isTCP && bound.IP.IsLoopback(), splitList(c.String("admin-hosts")))
 	server := &http.Server{
 		Handler:           a.routes(),
 		ReadHeaderTimeout: 5 * time.Second, ReadTimeout: 5 * time.Second, WriteTimeout: 10 * time.Second, IdleTimeout: time.Minute,
@@ -86,6 +97,19 @@ func (p *parts) startAdmin(c *cli.Context) (*admin, error) {
 // watch says what to tell about.
 func (a *admin) watch(w watched) { a.parts.Store(&w) }
 
+// monitored adds to what a process does that its page shows how it goes, and that alerts tell of what does not.
+func (a *admin) monitored(c *cli.Context, p *parts, run func(context.Context) error) func(context.Context) error {
+	m := newMonitor(p, *a.parts.Load(), c.Duration("stale"))
+	a.monitor.Store(m)
+	return func(ctx context.Context) error {
+		group, ctx := errgroup.WithContext(ctx)
+		watching, stop := context.WithCancel(ctx)
+		group.Go(func() error { defer stop(); return run(ctx) })
+		group.Go(func() error { m.run(watching); return nil })
+		return group.Wait()
+	}
+}
+
 func (a *admin) routes() http.Handler {
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) { answer(w, http.StatusOK, "ok\n") })
@@ -96,7 +120,9 @@ func (a *admin) routes() http.Handler {
 		}
 		answer(w, http.StatusOK, "ok\n")
 	})
-	mux.HandleFunc("GET /metrics", func(w http.ResponseWriter, _ *http.Request) {
+	a.page.Register(mux)
+	mux.Handle("GET /api/status", a.page.Guard(http.HandlerFunc(a.apiStatus)))
+	mux.Handle("GET /metrics", a.page.Guard(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
 		w.Header().Set("Content-Type", metricsType)
 		var m metricsText
 		m.process()
@@ -104,7 +130,7 @@ func (a *admin) routes() http.Handler {
 			m.parts(parts)
 		}
 		_, _ = io.WriteString(w, m.String()) // whoever asked is gone then
-	})
+	})))
 	return mux
 }
 

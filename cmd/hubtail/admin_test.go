@@ -118,7 +118,7 @@ func TestHealthChecksAndMetricsOfServices(t *testing.T) {
 
 func TestReadinessSaysWhatIsMissing(t *testing.T) {
 	t.Parallel()
-	a := &admin{}
+	a := newAdmin(true, nil)
 	server := httptest.NewServer(a.routes())
 	t.Cleanup(server.Close)
 	if code, body := ask(t, server.URL+"/readyz"); code != http.StatusServiceUnavailable || body != "starting\n" {

@@ -15,6 +15,7 @@
 //	demo*.go        the demo: its parts, its Postgres; viewer.go, progress.go and output.go are its screen
 //	memory.go       soft limits of the heap
 //	admin.go        health checks and metrics.go, at --admin-addr; healthcheck.go asks for them
+//	page.go         the status page there, of what monitor.go knows; internal/statuspage shows it
 //
 // # Promises
 //
@@ -29,6 +30,9 @@
 //   - a service says whether it lives, can work and how far it is (TestHealthChecksAndMetricsOfServices,
 //     TestReadinessSaysWhatIsMissing); every metric is in docs/metrics.md (TestMetricsAreDocumentedAndWellFormed); several
 //     services need no addresses of their own (TestAnAddressInUseIsAnErrorOnlyIfItWasAskedFor)
+//   - the status page of a source without a database and of a sink without HubSpot says what it does not know, and its
+//     /api/status is the JSON of status (TestStatusPagesSayWhatTheyKnowAndWhatNot); the admin listener answers to its own
+//     names only (TestAdminAnswersOnlyToItsOwnNames)
 //   - sync and backfill take nothing from a running source (TestSyncAndBackfillBesideARunningSourceSayWhoLeads)
 //   - status names what needs attention (TestStatusSaysWhatNeedsAttention) and asks HubSpot nothing
 //     (TestStatusOfAHealthyPortal)

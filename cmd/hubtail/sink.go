@@ -9,7 +9,7 @@ func sinkCommand() *cli.Command {
 		Description: "Creates and extends the tables as HubSpot's property definitions say. Rows and the sink's position are\n" +
 			"committed together; killed at any moment, it goes on where the database says it was.\n\n" +
 			"Example:\n  hubtail sink --nats-url nats://localhost:4222 --database-url postgresql://hubtail@localhost/crm",
-		Flags:  flags(natsFlags, postgresFlags, consumerFlag, portalFlag, adminFlag),
+		Flags:  flags(natsFlags, postgresFlags, consumerFlag, portalFlag, adminFlag, pageFlags),
 		Before: noArguments,
 		Action: longRunning(runSink),
 	}
@@ -34,5 +34,5 @@ func runSink(c *cli.Context, p *parts) error {
 	}
 	admin.watch(watched{nats: js.Conn(), sink: s, pool: pool})
 	p.logSink()
-	return untilStopped(c.Context, s.Run)
+	return untilStopped(c.Context, admin.monitored(c, p, s.Run))
 }

@@ -13,7 +13,7 @@ func sourceCommand() *cli.Command {
 		Description: "Without history it starts with a full read (changes keep flowing meanwhile), then polls.\n" +
 			"Killed at any moment, it goes on where the log says it was.\n\n" +
 			"Example:\n  HUBSPOT_ACCESS_TOKEN=... hubtail source --nats-url nats://localhost:4222 --objects contacts,deals",
-		Flags:  flags(hubspotFlags, natsFlags, replicasFlag, objectFlags, linkFlags, pollFlag, settleFlag, rereadFlags, verifyFlag, adminFlag, webhookFlags),
+		Flags:  flags(hubspotFlags, natsFlags, replicasFlag, objectFlags, linkFlags, pollFlag, settleFlag, rereadFlags, verifyFlag, adminFlag, pageFlags, webhookFlags),
 		Before: noArguments,
 		Action: longRunning(runSource),
 	}
@@ -45,5 +45,5 @@ func runSource(c *cli.Context, p *parts) error {
 	}
 	admin.watch(watched{nats: js.Conn(), source: source, client: client})
 	p.logSource(source)
-	return untilStopped(c.Context, func(ctx context.Context) error { return hooks.runWith(ctx, source) })
+	return untilStopped(c.Context, admin.monitored(c, p, func(ctx context.Context) error { return hooks.runWith(ctx, source) }))
 }
