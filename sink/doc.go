@@ -58,6 +58,10 @@
 //     TestStoppingCommitsAndAcknowledgesWhatWasBegun).
 //   - A message that cannot be applied goes to dead_letters with its reason, payload and SQLSTATE; all others are applied
 //     (TestBadEventsGoToDeadLettersAndTheRestFlows).
+//   - A dead letter that is redriven is applied under its own sequence, so it overwrites nothing newer, and is gone then
+//     (TestARedrivenDeadLetterIsAppliedUnderItsOwnSequence); of an erased record nothing comes back
+//     (TestADeadLetterOfAnErasedRecordNeverComesBack); one of the source goes once the record was read
+//     (TestADeadLetterOfTheSourceGoesOnceTheRecordWasRead).
 //   - While Postgres is away, read-only, full or locked, nothing is pulled, given up or lost; the sink goes on by itself
 //     (TestPostgresGoingAwayOnlyDelays, TestAReadOnlyDatabaseIsWaitedFor, TestALockedTableIsWaitedFor,
 //     TestARestartOfNATSOnlyDelays).

@@ -206,7 +206,9 @@ func TestWhatKeepsAColumnsTypeIsNamedAndItsGoingNoticed(t *testing.T) {
 	_ = s.stop()
 	r.exec(`drop view public.report`)
 	s = r.start()
-	eventually(t, "the type follows", func() bool { return r.value(`select column_type from hubspot.properties where name = 'a'`) == "numeric" })
+	eventually(t, "the type follows", func() bool {
+		return r.value(`select column_type from hubspot.properties where name = 'a'`) == "numeric"
+	})
 	r.reshaped()
 	r.want("0", `select count(*) from hubspot.properties where name = 'a' and note is not null`)
 	r.want(`5 {"a": "many"}`, `select string_agg(coalesce(a::text, _extra::text), ' ' order by id) from hubspot.contacts`)

@@ -53,6 +53,7 @@ func commands() []*cli.Command {
 		syncCommand(),
 		verifyCommand(),
 		rebuildCommand(),
+		deadLettersCommand(),
 		eraseCommand(),
 		migrateCommand(),
 		statusCommand(),
@@ -80,7 +81,7 @@ var bareNumber = regexp.MustCompile(`"(\d+)" (?:for flag|as duration)`)
 func onUsageError(c *cli.Context, err error, _ bool) error {
 	name := "hubtail"
 	if c.Command != nil && c.Command.Name != "" && c.Command.Name != name {
-		name += " " + c.Command.Name
+		name += " " + strings.TrimPrefix(c.Command.HelpName, name+" ")
 	}
 	advice := ""
 	if n := bareNumber.FindStringSubmatch(err.Error()); n != nil {

@@ -54,6 +54,9 @@
 //   - erase, sync and backfill end once the tables have everything, whichever sink applies it
 //     (TestOneShotCommandsEndBesideARunningSink, TestErasesAtTheSameTimeEnd), and say so if nobody does
 //     (TestTablesThatStandStillAreNotWaitedForForever)
+//   - dead letters can be listed, shown, redriven and dropped, nothing of it unless it is said which
+//     (TestDeadLettersAreListedShownRedrivenAndDropped); for what the source could not read it is asked
+//     (TestTheSourceIsAskedForWhatItCouldNotRead)
 //   - deletions, restores, merges and erasures end in equal tables without any webhook
 //     (TestARandomMixOfEndsWithoutWebhooksEqualsTheTruth)
 //   - history and diff tell what happened, by the log alone (TestHistoryAndDiffTellWhatHappened), and what they can no longer

@@ -229,13 +229,13 @@ func (s *status) judge(stale time.Duration) {
 			s.problem("the last run of %s failed: %s", o.Object, o.LastRun.Error)
 		}
 		if dead > 0 {
-			s.problem("%s has %d dead letters: select * from dead_letters where object = '%s'", o.Object, dead, o.Object)
+			s.problem("%s has %d dead letters: see `hubtail dead-letters list --object %s`", o.Object, dead, o.Object)
 		}
 	}
 	s.judgeLinks()
 	s.judgeVerified()
 	if s.Tables != nil && s.Tables.DeadLetters > letters {
-		s.problem("%d dead letters are of no object type: select * from dead_letters", s.Tables.DeadLetters-letters)
+		s.problem("%d dead letters are of no object type: see `hubtail dead-letters list`", s.Tables.DeadLetters-letters)
 	}
 }
 
