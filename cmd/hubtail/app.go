@@ -60,6 +60,7 @@ func commands() []*cli.Command {
 		historyCommand(),
 		diffCommand(),
 		tailCommand(),
+		explainCommand(),
 		webhooksCommand(),
 		doctorCommand(),
 		healthcheckCommand(),

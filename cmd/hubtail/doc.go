@@ -65,6 +65,8 @@
 //     nobody reads it any longer (TestTailEndsQuietlyWhenNobodyReadsItAnyLonger)
 //   - users of NATS need no more rights than deploy/nats/permissions.conf gives them (TestUsersWithNoMoreRightsThanTheyNeed)
 //   - schema prints the contract that the tests of package schemas hold (TestSchemaPrintsTheWholeContract)
+//   - explain says why a record is, or is not, in the tables, with what it can look at
+//     (TestExplainSaysWhyARecordIsOrIsNotThere)
 //   - the demo finds a wrong value (TestDemoFindsASabotagedTable) and leaves nothing behind, however it ends
 //     (TestInterruptedDemoFailsAndLeavesNothing, TestDemoWhoseOutputIsClosedLeavesNothing)
 package main
