@@ -26,6 +26,7 @@ create table copy_erasures (
   object      text   not null,
   record_id   bigint not null,
   _seq        bigint not null,
+  _updated_at timestamptz,
   primary key (schema_name, object, record_id)
 );
 comment on table copy_erasures is 'deletions for privacy that a copy still has to carry out';

@@ -131,7 +131,7 @@ func (a *Applier) commit(ctx context.Context, b *batch) error {
 			return err
 		}
 		a.counts.messages.Add(int64(len(s.messages)))
-		if _, erased, _ := purged(s.groups); len(erased) > 0 {
+		if len(purged(s.groups).ids) > 0 {
 			a.copyErasuresDue.Store(true)
 		}
 		for _, g := range s.groups {

@@ -10,10 +10,12 @@ import (
 )
 
 // queueCopyErasures notes, in the transaction of deletions for privacy, that every copy has to carry them out as well.
-func queueCopyErasures(batch *pgconn.Batch, schema string, records func() *params, seqs []int64) {
-	records().int8s(seqs).queue(batch, `insert into `+quote(schema, "copy_erasures")+` as e (schema_name, object, record_id, _seq)
-select c.schema_name, p.* from `+quote(schema, "copies")+` c, unnest($1, $2, $3) as p(object, id, seq) order by 1, 2, 3
-on conflict (schema_name, object, record_id) do update set _seq = greatest(e._seq, excluded._seq)`)
+func queueCopyErasures(batch *pgconn.Batch, schema string, p *purgedRecords) {
+	p.params().int8s(p.seqs).int8s(p.updatedAt).queue(batch, `insert into `+quote(schema, "copy_erasures")+` as e
+(schema_name, object, record_id, _seq, _updated_at)
+select c.schema_name, p.object, p.id, p.seq, timestamptz '2000-01-01 00:00:00+00' + p.updated_at * interval '1 microsecond'
+from `+quote(schema, "copies")+` c, unnest($1, $2, $3, $4) as p(object, id, seq, updated_at) order by 1, 2, 3
+on conflict (schema_name, object, record_id) do update set _updated_at = excluded._updated_at, _seq = excluded._seq where e._seq < excluded._seq`)
 }
 
 // copyErasureAgain is how long a copy that could not be reached is left alone.
@@ -110,14 +112,19 @@ func (a *Applier) eraseObjectInCopy(ctx context.Context, schema string, t *table
 			return err
 		}
 		rows, err := tx.Query(ctx, `delete from `+quote(a.schema, "copy_erasures")+` where schema_name = $1 and object = $2
-			returning record_id, _seq`, schema, t.object)
+			returning record_id, _seq, coalesce(_updated_at, '0001-01-01')`, schema, t.object)
 		if err != nil {
 			return err
 		}
 		set := &rowSet{table: t}
 		var id, seq int64
-		_, err = pgx.ForEachRow(rows, []any{&id, &seq}, func() error {
-			set.rows = append(set.rows, tombstone(id, seq))
+		var updatedAt time.Time
+		_, err = pgx.ForEachRow(rows, []any{&id, &seq, &updatedAt}, func() error {
+			row := tombstone(id, seq)
+			if updatedAt.Year() > 1 {
+				row.updatedAt = postgresMicros(updatedAt)
+			}
+			set.rows = append(set.rows, row)
 			return nil
 		})
 		if err != nil || len(set.rows) == 0 {

@@ -11,33 +11,43 @@ import (
 // queueErasures removes what the tables have of records that were deleted for privacy beside their rows, and notes that the
 // copies of the tables have to do the same. It comes last in a transaction.
 func queueErasures(batch *pgconn.Batch, schema string, groups []*group) {
-	if objects, ids, seqs := purged(groups); len(ids) > 0 {
+	if p := purged(groups); len(p.ids) > 0 {
 		queueErased(batch, schema, groups)
-		queueCopyErasures(batch, schema, func() *params { return (&params{}).texts(objects).int8s(ids) }, seqs)
+		queueCopyErasures(batch, schema, p)
 	}
 }
 
+// purgedRecords are records that were deleted for privacy, by column.
+type purgedRecords struct {
+	objects              []string
+	ids, seqs, updatedAt []int64
+}
+
+func (p *purgedRecords) params() *params { return (&params{}).texts(p.objects).int8s(p.ids) }
+
 // purged returns the records of groups that were deleted for privacy.
-func purged(groups []*group) (objects []string, ids, seqs []int64) {
+func purged(groups []*group) *purgedRecords {
+	p := &purgedRecords{}
 	for _, g := range groups {
 		if g.set == nil {
 			continue
 		}
 		for i := range g.set.rows {
 			if row := &g.set.rows[i]; row.purged {
-				objects, ids, seqs = append(objects, g.object), append(ids, row.id), append(seqs, row.seq)
+				p.objects, p.ids = append(p.objects, g.object), append(p.ids, row.id)
+				p.seqs, p.updatedAt = append(p.seqs, row.seq), append(p.updatedAt, row.updatedAt)
 			}
 		}
 	}
-	return objects, ids, seqs
+	return p
 }
 
 // queueErased removes what a schema has of records that were deleted for privacy beside their rows, and notes that they
 // were: what is applied later, in whatever order the log is read, must not bring anything back.
 func queueErased(batch *pgconn.Batch, schema string, groups []*group) {
-	objects, ids, seqs := purged(groups)
-	records := func() *params { return (&params{}).texts(objects).int8s(ids) }
-	records().int8s(seqs).queue(batch, `insert into `+quote(schema, "erased")+` as e (object, record_id, _seq)
+	p := purged(groups)
+	records := p.params
+	records().int8s(p.seqs).queue(batch, `insert into `+quote(schema, "erased")+` as e (object, record_id, _seq)
 select p.* from unnest($1, $2, $3) as p(object, id, seq) order by 1, 2
 on conflict (object, record_id) do update set _seq = excluded._seq where e._seq < excluded._seq`)
 	for _, end := range []string{"from", "to"} {
