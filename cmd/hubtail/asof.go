@@ -1,11 +1,12 @@
 package main
 
 import (
-	"encoding/json"
+	"context"
 	"errors"
 	"fmt"
 	"io"
 	"os"
+	"strings"
 
 	"github.com/urfave/cli/v2"
 
@@ -23,27 +24,48 @@ var asOfFlags = []cli.Flag{
 // isAsOf reports whether a rebuild is one of the past.
 func isAsOf(c *cli.Context) bool { return c.IsSet("as-of") || c.IsSet("into") || c.IsSet("partial") }
 
-// rebuildAsOf is `hubtail rebuild --as-of`: the tables as they were, in a schema of their own. It touches neither the live
-// ones nor anybody's consumer.
-func rebuildAsOf(c *cli.Context, p *parts, names []string) error {
-	schema := c.String("into")
+// asOfOptions are the options that arguments and flags ask for, but for the moment and the object types' names in the log.
+func asOfOptions(c *cli.Context) (o sink.AsOfOptions, err error) {
+	o = sink.AsOfOptions{Schema: c.String("into"), Partial: c.Bool("partial")}
+	for _, name := range []string{"rollback", "drop-old", "copy", "force"} {
+		if c.IsSet(name) {
+			return o, usageError{fmt.Errorf("--%s is about the live tables, which --as-of leaves alone", name)}
+		}
+	}
 	switch {
 	case c.String("as-of") == "":
-		return usageError{errors.New("--into and --partial go with --as-of: hubtail rebuild --as-of 24h --into crm_yesterday")}
-	case schema == "":
-		return usageError{errors.New("name a schema for the tables of then: hubtail rebuild --as-of " + joinWords([]string{c.String("as-of")}) + " --into crm_then")}
+		return o, usageError{errors.New("--into and --partial go with --as-of: hubtail rebuild --as-of 24h --into crm_yesterday")}
+	case o.Schema == "" && !c.Bool("dry-run"):
+		return o, usageError{errors.New("name a schema for the tables of then: hubtail rebuild --as-of " + joinWords([]string{c.String("as-of")}) + " --into crm_then")}
+	}
+	for _, arg := range c.Args().Slice() {
+		if strings.HasPrefix(arg, "-") {
+			return o, usageError{fmt.Errorf("%s comes after an argument: flags go before arguments", arg)}
+		}
+		o.Objects = append(o.Objects, splitList(arg)...)
+	}
+	return o, nil
+}
+
+// runAsOf is `hubtail rebuild --as-of`: the tables as they were, in a schema of their own. It touches neither the live ones
+// nor anybody's consumer.
+func runAsOf(c *cli.Context, p *parts) error {
+	o, err := asOfOptions(c)
+	if err != nil {
+		return err
 	}
 	log, err := p.openPast(c.Context)
 	if err != nil {
 		return err
 	}
-	objects, err := log.objects(names)
-	if err != nil {
+	if o.Objects, err = log.objects(o.Objects); err != nil {
 		return err
 	}
-	at, err := log.moment(c.Context, c.String("as-of"))
-	if err != nil {
+	if o.At, err = log.moment(c.Context, c.String("as-of")); err != nil {
 		return err
+	}
+	if c.Bool("dry-run") {
+		return planAsOf(c, log, o)
 	}
 	p.portal = log.Portal()
 	s, _, err := p.newSink(c.Context, log.js)
@@ -51,26 +73,55 @@ func rebuildAsOf(c *cli.Context, p *parts, names []string) error {
 		return err
 	}
 	walk := newWalkProgress(os.Stderr)
-	result, err := s.BuildAsOf(c.Context, sink.AsOfOptions{
-		Schema: schema, At: at, Objects: objects, Partial: c.Bool("partial"),
-		Progress: func(done, total int64) { walk.see("as of then", done, total) },
+	o.Progress = func(done, total int64) { walk.see("as of then", done, total) }
+	var result *sink.AsOf
+	err = untilStopped(c.Context, func(ctx context.Context) (err error) {
+		result, err = s.BuildAsOf(ctx, o)
+		return err
 	})
 	walk.end()
-	var gone *history.NotCoveredError
 	switch {
-	case errors.As(err, &gone):
-		return fmt.Errorf("%w; --as-of %d works, and --partial leaves out what is gone", err, gone.Seq)
 	case errors.Is(err, sink.ErrNotAsOf):
 		return usageError{err}
 	case err != nil:
-		return err
-	}
-	if c.Bool("json") {
-		encoder := json.NewEncoder(c.App.Writer)
-		encoder.SetIndent("", "  ")
-		return encoder.Encode(result)
+		return adviseAsOf(err)
+	case c.Bool("json"):
+		return printJSON(c, result)
 	}
 	printAsOf(c.App.Writer, result)
+	return nil
+}
+
+// adviseAsOf adds what can be done where the log keeps too little.
+func adviseAsOf(err error) error {
+	var gone *history.NotCoveredError
+	if errors.As(err, &gone) {
+		return fmt.Errorf("%w; --as-of %d works, and --partial leaves out what is gone", err, gone.Seq)
+	}
+	return err
+}
+
+// asOfPlan is what `hubtail rebuild --as-of --dry-run` reports.
+type asOfPlan struct {
+	At       history.Moment `json:"at"`
+	Messages int            `json:"messages"` // to be applied
+	Erased   int            `json:"erased"`
+	Missing  []history.Gap  `json:"missing"` // what --partial would leave out
+}
+
+// planAsOf says what would be built.
+func planAsOf(c *cli.Context, log *past, o sink.AsOfOptions) error {
+	state, err := log.At(c.Context, o.At, o.Objects...)
+	var gone *history.NotCoveredError
+	if err != nil && !(errors.As(err, &gone) && o.Partial) {
+		return adviseAsOf(err)
+	}
+	plan := asOfPlan{At: o.At, Messages: state.Subjects(), Erased: len(state.Purged()), Missing: append([]history.Gap{}, state.Gaps()...)}
+	if c.Bool("json") {
+		return printJSON(c, plan)
+	}
+	printf(c.App.Writer, "as of %s: %s messages would be applied, one of each record and set of links; left out: %s\n",
+		plan.At, thousands(int64(plan.Messages)), thousands(int64(len(plan.Missing))))
 	return nil
 }
 
@@ -85,7 +136,7 @@ func printAsOf(w io.Writer, r *sink.AsOf) {
 	printf(w, "schema %s holds %s as of %s: %s rows of records, from %s messages in %.1fs\n", r.Schema, what, r.At,
 		thousands(r.Written), thousands(r.Messages), r.Seconds)
 	if r.Erased > 0 {
-		printf(w, "%s records were erased for privacy since: their rows are tombstones\n", thousands(int64(r.Erased)))
+		printf(w, "erased for privacy since, so that only tombstones are there: %s\n", thousands(int64(r.Erased)))
 	}
 	if len(r.Replaced) > 0 {
 		printf(w, "the definitions of %s of that moment are no longer kept: the nearest later ones are used\n", joinList(r.Replaced))
@@ -93,7 +144,7 @@ func printAsOf(w io.Writer, r *sink.AsOf) {
 	if len(r.Missing) == 0 {
 		return
 	}
-	printf(w, "%s left out, because what they were then is no longer kept:\n", thousands(int64(len(r.Missing))))
+	printf(w, "left out, because what they were then is no longer kept: %s\n", thousands(int64(len(r.Missing))))
 	for _, g := range r.Missing[:min(maxNamed, len(r.Missing))] {
 		printf(w, "  %s\n", g)
 	}

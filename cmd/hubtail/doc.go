@@ -65,6 +65,7 @@
 //     nobody reads it any longer (TestTailEndsQuietlyWhenNobodyReadsItAnyLonger)
 //   - users of NATS need no more rights than deploy/nats/permissions.conf gives them (TestUsersWithNoMoreRightsThanTheyNeed)
 //   - schema prints the contract that the tests of package schemas hold (TestSchemaPrintsTheWholeContract)
+//   - rebuild --as-of builds the tables as they were at a moment (TestRebuildAsOfBuildsTheTablesOfThen)
 //   - explain says why a record is, or is not, in the tables, with what it can look at
 //     (TestExplainSaysWhyARecordIsOrIsNotThere)
 //   - the demo finds a wrong value (TestDemoFindsASabotagedTable) and leaves nothing behind, however it ends
