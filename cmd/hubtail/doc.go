@@ -10,6 +10,7 @@
 //	                status, webhooks, nats, simulator, demo); oneshot.go is what backfill and sync share, applied.go waits
 //	                until everything is in the tables
 //	statustables.go the database's side of status
+//	init.go         asks for settings; settings.go writes them
 //	doctor*.go      the table of checks, what they share (doctorparts.go), and a file per part that they look at
 //	past.go         what history, diff, tail, explain and rebuild --as-of have in common: the log of one portal, names, moments
 //	demo*.go        the demo: its parts, its Postgres; viewer.go, progress.go and output.go are its screen
@@ -36,6 +37,9 @@
 //   - sync and backfill take nothing from a running source (TestSyncAndBackfillBesideARunningSourceSayWhoLeads)
 //   - status names what needs attention (TestStatusSaysWhatNeedsAttention) and asks HubSpot nothing
 //     (TestStatusOfAHealthyPortal)
+//   - init tries every answer (TestInitTriesEveryAnswer), shows no secret, asks on a terminal only (TestInitAsksAPersonAtATerminal,
+//     TestInitWritesWhatFlagsAndVariablesSay), keeps lines that are not its own (TestInitKeepsOtherLines) and leaves nothing
+//     behind when it is left (TestInitCanBeLeftWithoutATrace)
 //   - doctor changes nothing and asks HubSpot as often as it says (TestDoctorAsksHubSpotAsOftenAsItSays); it tells what is
 //     wrong, why it matters and what to do: token, scopes, quota, clock (TestDoctorFindsWhatIsWrongWithHubSpot), the way to a
 //     server (TestDoctorTellsWhatIsWrongWithTLS, TestDoctorTellsWhyNATSCannotBeReached), what a NATS user may do, without
@@ -63,7 +67,8 @@
 //     tell (TestHistoryAndDiffSayWhatIsNoLongerKept); nothing in a value reaches the terminal as a control character
 //   - tail shows what came and what comes, as lines or JSON (TestTailShowsWhatComesAndWhatCame), and ends quietly when
 //     nobody reads it any longer (TestTailEndsQuietlyWhenNobodyReadsItAnyLonger)
-//   - users of NATS need no more rights than deploy/nats/permissions.conf gives them (TestUsersWithNoMoreRightsThanTheyNeed)
+//   - users of NATS need no more rights than deploy/nats/permissions.conf gives them (TestUsersWithNoMoreRightsThanTheyNeed,
+//     TestCredentialsOfAReaderAreWhatTheDocumentationSays)
 //   - schema prints the contract that the tests of package schemas hold (TestSchemaPrintsTheWholeContract)
 //   - rebuild --as-of builds the tables as they were at a moment (TestRebuildAsOfBuildsTheTablesOfThen)
 //   - explain says why a record is, or is not, in the tables, with what it can look at

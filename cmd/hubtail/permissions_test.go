@@ -155,16 +155,18 @@ func TestCredentialsOfAReaderAreWhatTheDocumentationSays(t *testing.T) {
 		return strings.Split(string(m[1]), ",")
 	}
 	operator, account, user := newKey(t, nkeys.CreateOperator), newKey(t, nkeys.CreateAccount), newKey(t, nkeys.CreateUser)
+	system := newKey(t, nkeys.CreateAccount) // NATS rule: JetStream needs one where accounts are signed
 	accountClaims := jwt.NewAccountClaims(public(t, account))
 	accountClaims.Limits.JetStreamLimits = jwt.JetStreamLimits{MemoryStorage: -1, DiskStorage: -1, Streams: -1, Consumer: -1}
 	resolver := &server.MemAccResolver{}
-	if err := resolver.Store(public(t, account), signed(t, accountClaims, operator)); err != nil {
-		t.Fatal(err)
+	for _, claims := range []*jwt.AccountClaims{accountClaims, jwt.NewAccountClaims(public(t, system))} {
+		if err := resolver.Store(claims.Subject, signed(t, claims, operator)); err != nil {
+			t.Fatal(err)
+		}
 	}
-	operatorClaims := jwt.NewOperatorClaims(public(t, operator))
 	s, err := server.NewServer(&server.Options{
 		Host: "127.0.0.1", Port: server.RANDOM_PORT, NoSigs: true, NoLog: true, JetStream: true, StoreDir: t.TempDir(),
-		TrustedOperators: []*jwt.OperatorClaims{operatorClaims}, AccountResolver: resolver,
+		TrustedOperators: []*jwt.OperatorClaims{jwt.NewOperatorClaims(public(t, operator))}, AccountResolver: resolver, SystemAccount: public(t, system),
 	})
 	if err != nil {
 		t.Fatal(err)
