@@ -130,7 +130,7 @@ func TestOnlyCommandsKnowCommands(t *testing.T) {
 }
 
 // testOnly are modules that must not be in the binary.
-var testOnly = []string{"github.com/stretchr/testify", "go.uber.org/goleak", "github.com/santhosh-tekuri/jsonschema/v6"}
+var testOnly = []string{"github.com/stretchr/testify", "go.uber.org/goleak", "github.com/creack/pty", "github.com/santhosh-tekuri/jsonschema/v6"}
 
 // testcontainers is in the binary as the last way to find a Postgres, and has its helpers for tests, which use testify,
 // in the same package. That one import cannot be avoided; the linker leaves most of it out.

@@ -62,6 +62,7 @@ func commands() []*cli.Command {
 		tailCommand(),
 		explainCommand(),
 		webhooksCommand(),
+		initCommand(),
 		doctorCommand(),
 		healthcheckCommand(),
 		schemaCommand(),

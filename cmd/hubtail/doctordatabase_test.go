@@ -138,12 +138,12 @@ func TestDoctorFindsWhatIsWrongWithTheDatabase(t *testing.T) {
 			w.exec(`do $$ begin execute format('alter database %I set default_transaction_read_only = on', current_database()); end $$`)
 			return w.url
 		}, "version", severityFail, []string{"default_transaction_read_only", "full disk"}},
-		"short statements": {func(w *ward) string { return w.url + separator(w.url) + "statement_timeout=5000" }, "limits", severityWarn, []string{"statement_timeout is 5s", "alter role"}},
+		"short statements": {func(w *ward) string { return withParameter(w.url, "statement_timeout=5000") }, "limits", severityWarn, []string{"statement_timeout is 5s", "alter role"}},
 		"few connections": {func(w *ward) string {
 			role, address := w.role()
-			w.exec(`alter role ` + role + ` connection limit 3`)
+			w.exec(`alter role ` + role + ` connection limit 5`)
 			return address
-		}, "limits", severityWarn, []string{"this role", "of 3 connections"}},
+		}, "limits", severityWarn, []string{"this role", "of 5 connections"}},
 		"no connection": {func(w *ward) string {
 			role, address := w.role()
 			w.exec(`alter role ` + role + ` connection limit 0`)
@@ -173,13 +173,6 @@ func (w *ward) migrate() {
 	must(w.t, migrations.Apply(w.t.Context(), w.admin, "hubspot"))
 }
 
-func separator(address string) string {
-	if strings.Contains(address, "?") {
-		return "&"
-	}
-	return "?"
-}
-
 // TestDoctorTellsATransactionPooler has PgBouncer in both modes before a database.
 func TestDoctorTellsATransactionPooler(t *testing.T) {
 	t.Parallel()
@@ -205,7 +198,7 @@ func TestDoctorTellsATransactionPooler(t *testing.T) {
 		t.Run(mode, func(t *testing.T) {
 			address := startBouncer(t, program, w.url, strings.Replace(mode, "statements", "transaction", 1))
 			if want.more != "" {
-				address += separator(address) + want.more
+				address = withParameter(address, want.more)
 			}
 			w.look(address).requireFinding(t, "database", "pooler", want.severity, want.words...)
 		})

@@ -157,7 +157,8 @@ func (d *doctor) openPoolOnce(ctx context.Context) (*pgxpool.Pool, error) {
 	}
 	ctx, cancel := bound(ctx)
 	defer cancel()
-	pool, err := sink.OpenPool(ctx, d.databaseURL)
+	// Two connections suffice, and are there where a sink has taken nearly all.
+	pool, err := sink.OpenPool(ctx, withParameter(d.databaseURL, "pool_max_conns=2"))
 	if err != nil {
 		return nil, err
 	}
@@ -177,4 +178,15 @@ func (d *doctor) portalID() string {
 		return log.Objects[0].Portal
 	}
 	return "0"
+}
+
+// withParameter adds a parameter to a database URL, or to the form with words.
+func withParameter(address, parameter string) string {
+	switch {
+	case !strings.Contains(address, "://"):
+		return address + " " + parameter
+	case strings.Contains(address, "?"):
+		return address + "&" + parameter
+	}
+	return address + "?" + parameter
 }

@@ -6,8 +6,36 @@ import (
 	"fmt"
 	"time"
 
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgconn"
 	"github.com/nats-io/nats.go/jetstream"
 )
+
+// tablesPosition is where the tables stand.
+type tablesPosition struct {
+	Portal       *string
+	Created      time.Time // of the stream that they are from
+	Seq          int64
+	Installation string
+}
+
+func (d *doctor) readPosition(ctx context.Context) (p tablesPosition, err error) {
+	pool, err := d.pool()
+	if err != nil {
+		return p, err
+	}
+	ctx, cancel := bound(ctx)
+	defer cancel()
+	err = pool.QueryRow(ctx, `select portal, stream_created, greatest(seq, high), (select id::text from `+d.table("installation")+` limit 1)
+		from `+d.table("positions")+` where stream = $1 and consumer = $2`, d.stream, d.consumer).Scan(&p.Portal, &p.Created, &p.Seq, &p.Installation)
+	return p, err
+}
+
+// undefined reports whether there are no hubtail tables, or no position in them.
+func undefined(err error) bool {
+	var answer *pgconn.PgError
+	return errors.Is(err, pgx.ErrNoRows) || errors.As(err, &answer) && (answer.Code == "42P01" || answer.Code == "3F000")
+}
 
 // checkPosition compares where the tables stand with the log that they would be filled from.
 func checkPosition(_ context.Context, d *doctor, f *findings) {
