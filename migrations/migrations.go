@@ -113,7 +113,7 @@ func prepare(ctx context.Context, tx pgx.Tx, schema string) error {
 			return err
 		}
 	}
-	if _, err := tx.Exec(ctx, `select set_config('search_path', $1, true), set_config('lock_timeout', '10s', true)`, quoted); err != nil {
+	if _, err := tx.Exec(ctx, `select set_config('search_path', $1, true), set_config('lock_timeout', '10s', true), set_config('statement_timeout', '10min', true)`, quoted); err != nil {
 		return err
 	}
 	if listExists {

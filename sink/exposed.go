@@ -47,19 +47,29 @@ func readExposed(ctx context.Context, db queryer, schema, object string) ([]expo
 	return all, nil
 }
 
+// write notes the exposure. It is text without parameters, so that the statements can be run by hand as well.
 func (s *exposing) write(ctx context.Context, e exposed) error {
 	m, err := json.Marshal(e.made)
 	if err != nil {
 		return err
 	}
-	policy := &e.Policy
-	if e.Policy == PolicyNone {
-		policy = nil
+	policy, columns := "null", "null"
+	if e.Policy != PolicyNone {
+		policy = literal(e.Policy)
 	}
-	_, err = s.tx.Exec(ctx, `insert into `+quote(s.schema, "exposed")+` (object, api_schema, roles, columns, system, extra, archived, realtime, policy, made)
-		values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)`,
-		e.Object, e.APISchema, e.Roles, e.Columns, e.System, e.Extra, e.Archived, e.Realtime, policy, string(m))
-	return err
+	if len(e.Columns) > 0 {
+		columns = textArray(e.Columns)
+	}
+	return s.exec(ctx, fmt.Sprintf("insert into %s (object, api_schema, roles, columns, system, extra, archived, realtime, policy, made)\nvalues (%s, %s, %s, %s, %t, %t, %t, %t, %s, %s)",
+		quote(s.schema, "exposed"), literal(e.Object), literal(e.APISchema), textArray(e.Roles), columns, e.System, e.Extra, e.Archived, e.Realtime, policy, literal(string(m))))
+}
+
+func textArray(texts []string) string {
+	literals := make([]string, len(texts))
+	for i, text := range texts {
+		literals[i] = literal(text)
+	}
+	return "array[" + strings.Join(literals, ", ") + "]"
 }
 
 // expose opens one object type, after closing it.
@@ -250,8 +260,7 @@ func (s *exposing) remove(ctx context.Context, object string) error {
 	if err := s.leaveSchemas(ctx, &e, others); err != nil {
 		return err
 	}
-	_, err = s.tx.Exec(ctx, `delete from `+quote(s.schema, "exposed")+` where object = $1`, object)
-	return err
+	return s.exec(ctx, fmt.Sprintf("delete from %s where object = %s", quote(s.schema, "exposed"), literal(object)))
 }
 
 // columnGrants returns the statements that take the roles' rights on columns of the table back.
@@ -281,8 +290,7 @@ func (s *exposing) leaveSchemas(ctx context.Context, e *exposed, others []expose
 				if err != nil {
 					return true, err
 				}
-				_, err = s.tx.Exec(ctx, `update `+quote(s.schema, "exposed")+` set made = $2 where object = $1`, other.Object, string(m))
-				return true, err
+				return true, s.exec(ctx, fmt.Sprintf("update %s set made = %s where object = %s", quote(s.schema, "exposed"), literal(string(m)), literal(other.Object)))
 			}
 		}
 		return false, nil

@@ -5,7 +5,10 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net"
+	"os"
 	"strings"
+	"syscall"
 	"testing"
 
 	"github.com/jackc/pgx/v5"
@@ -18,6 +21,7 @@ func TestPoolModeFollowsThePooler(t *testing.T) {
 		"postgres://u:p@db.x.supabase.co:5432/postgres":                                                pgx.QueryExecModeCacheStatement,
 		"postgres://u.x:p@aws-0-eu.pooler.supabase.com:5432/postgres":                                  pgx.QueryExecModeCacheDescribe,
 		"postgres://u.x:p@aws-0-eu.pooler.supabase.com:6543/postgres":                                  pgx.QueryExecModeCacheDescribe,
+		"postgres://u:p@bouncer:6432/postgres":                                                         pgx.QueryExecModeCacheDescribe,
 		"host=db port=6543 user=u password=p dbname=x":                                                 pgx.QueryExecModeCacheDescribe,
 		"postgres://u:p@h:6543/postgres?default_query_exec_mode=exec":                                  pgx.QueryExecModeExec,
 		"postgres://u:p@bouncer:5432/postgres?default_query_exec_mode=cache_describe&pool_max_conns=2": pgx.QueryExecModeCacheDescribe,
@@ -52,6 +56,27 @@ func TestErrorsNeverShowThePassword(t *testing.T) {
 		if err == nil || strings.Contains(fmt.Sprintf("%v %+v %s", err, err, err), secret) {
 			t.Errorf("%s: %v", url, err)
 		}
+	}
+}
+
+func TestAnAddressThatIsReachedByIPv6OnlyLeadsToThePooler(t *testing.T) {
+	t.Parallel()
+	dial := func(err error) error {
+		return fmt.Errorf("connect: %w", &net.OpError{Op: "dial", Net: "tcp", Err: err})
+	}
+	direct, pooler := &pgx.ConnConfig{}, &pgx.ConnConfig{}
+	direct.Host, pooler.Host = "db.abcdefghijklmnopqrst.supabase.co", "aws-0-eu-central-1.pooler.supabase.com"
+	for _, err := range []error{dial(syscall.ENETUNREACH), dial(syscall.EHOSTUNREACH), dial(os.ErrDeadlineExceeded), &net.DNSError{Err: "no such host", IsNotFound: true}} {
+		if got := adviseConnect(err, direct).Error(); !strings.Contains(got, "postgres.abcdefghijklmnopqrst:PASSWORD@") || !strings.Contains(got, ".pooler.supabase.com:5432") {
+			t.Errorf("%s does not name the pooler", got)
+		}
+		if got := adviseConnect(err, pooler); got != err {
+			t.Errorf("%v for an address that is one", got)
+		}
+	}
+	answer := &pgconn.PgError{Code: "28P01", Message: "password authentication failed"}
+	if got := adviseConnect(answer, direct).Error(); strings.Contains(got, "pooler") || !strings.Contains(got, "check user and password") {
+		t.Errorf("%s for a server that answered", got)
 	}
 }
 

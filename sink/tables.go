@@ -79,7 +79,10 @@ func (a *Applier) ensureTable(ctx context.Context, tx pgx.Tx, object, typeID str
 	if err != nil || exists {
 		return err
 	}
-	return execAll(ctx, tx, createTableSQL(a.schema, name, object, typeID, lz4), a.closeTableSQL(ctx, tx, name))
+	if err := execAll(ctx, tx, createTableSQL(a.schema, name, object, typeID, lz4), a.closeTableSQL(ctx, tx, name)); err != nil {
+		return err
+	}
+	return a.openToReaders(ctx, tx, name)
 }
 
 func (a *Applier) newTableName(ctx context.Context, tx pgx.Tx, object string) (string, error) {

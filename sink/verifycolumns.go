@@ -84,7 +84,7 @@ and c.attnum > 0 and not c.attisdropped where p.object = $1 order by 1`, t.objec
 	for _, c := range all {
 		table, column := quote(v.a.schema, t.name), quote(c.column)
 		var filled bool
-		if err := v.a.pool.QueryRow(ctx, `select exists (select from `+table+` where `+column+` is not null)`).Scan(&filled); err != nil {
+		if err := v.a.patient().QueryRow(ctx, `select exists (select from `+table+` where `+column+` is not null)`).Scan(&filled); err != nil {
 			return fmt.Errorf("read column %s of %s: %w", c.column, t.object, err)
 		}
 		if !filled {

@@ -46,7 +46,7 @@ func (v *tableVerifier) forgetErased(ctx context.Context, object string, ids []i
 		v.report.Note = "rows of the table erased are kept: the stream has a limit of age or size, so it may have had their deletions"
 		return nil
 	}
-	tag, err := v.a.pool.Exec(ctx, `delete from `+quote(v.a.schema, "erased")+` where object = $1 and record_id = any($2)`, object, ids)
+	tag, err := v.a.patient().Exec(ctx, `delete from `+quote(v.a.schema, "erased")+` where object = $1 and record_id = any($2)`, object, ids)
 	if err != nil {
 		return fmt.Errorf("delete rows of the table erased: %w", err)
 	}
@@ -64,7 +64,7 @@ func (v *tableVerifier) verifyTombstones(ctx context.Context, object string) err
 	if there, err := v.a.isThere(ctx, t); err != nil || !there {
 		return err
 	}
-	rows, err := v.a.pool.Query(ctx, `select id from `+quote(v.a.schema, t.name)+` t where _purged and not exists
+	rows, err := v.a.patient().Query(ctx, `select id from `+quote(v.a.schema, t.name)+` t where _purged and not exists
 (select from `+quote(v.a.schema, "erased")+` e where e.object = $1 and e.record_id = t.id) order by id`, object)
 	if err != nil {
 		return fmt.Errorf("look for tombstones of %s: %w", object, err)
@@ -85,7 +85,7 @@ func (v *tableVerifier) verifyTombstones(ctx context.Context, object string) err
 		if !v.o.Repair {
 			continue
 		}
-		_, err = v.a.pool.Exec(ctx, `insert into `+quote(v.a.schema, "erased")+` (object, record_id, _seq) values ($1, $2, $3) on conflict do nothing`, object, id, purge)
+		_, err = v.a.patient().Exec(ctx, `insert into `+quote(v.a.schema, "erased")+` (object, record_id, _seq) values ($1, $2, $3) on conflict do nothing`, object, id, purge)
 		if err != nil {
 			return fmt.Errorf("write the table erased: %w", err)
 		}
@@ -96,7 +96,7 @@ func (v *tableVerifier) verifyTombstones(ctx context.Context, object string) err
 
 // erasedOf returns the records of an object type that the tables take for deleted for privacy, ascending.
 func (a *Applier) erasedOf(ctx context.Context, object string) ([]int64, error) {
-	rows, err := a.pool.Query(ctx, `select record_id from `+quote(a.schema, "erased")+` where object = $1 order by 1`, object)
+	rows, err := a.patient().Query(ctx, `select record_id from `+quote(a.schema, "erased")+` where object = $1 order by 1`, object)
 	if err != nil {
 		return nil, fmt.Errorf("read which records were erased: %w", err)
 	}

@@ -63,7 +63,7 @@ func (v *tableVerifier) verifyGhosts(ctx context.Context, object string, ids []i
 		return nil
 	}
 	gone, gseqs := rowKeys(ghosts)
-	tag, err := v.a.pool.Exec(ctx, `delete from `+quote(v.a.schema, t.name)+` t using unnest($1::bigint[], $2::bigint[]) as r(id, seq)
+	tag, err := v.a.patient().Exec(ctx, `delete from `+quote(v.a.schema, t.name)+` t using unnest($1::bigint[], $2::bigint[]) as r(id, seq)
 where t.id = r.id and t._seq = r.seq`, gone, gseqs)
 	if err != nil {
 		return fmt.Errorf("delete rows without an event: %w", err)
@@ -93,7 +93,7 @@ type rowVersion struct{ id, seq int64 }
 
 // idsAfter returns the next rows of a table, ascending by id.
 func (a *Applier) idsAfter(ctx context.Context, t *table, after int64) ([]rowVersion, error) {
-	rows, err := a.pool.Query(ctx, `select id, _seq from `+quote(a.schema, t.name)+` where id > $1 order by id limit `+strconv.Itoa(ghostPage), after)
+	rows, err := a.patient().Query(ctx, `select id, _seq from `+quote(a.schema, t.name)+` where id > $1 order by id limit `+strconv.Itoa(ghostPage), after)
 	if err != nil {
 		return nil, fmt.Errorf("read ids of %s: %w", t.object, err)
 	}

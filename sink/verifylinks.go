@@ -194,7 +194,7 @@ from `+quote(a.schema, "links")+` where from_object = $1 and from_id = any($2)`,
 // lowerSets makes sets of links forget which event they are from, unless they got a newer one meanwhile.
 func (a *Applier) lowerSets(ctx context.Context, object string, verdicts []verdict) error {
 	ids, tos, seqs := setColumns(verdicts)
-	_, err := a.pool.Exec(ctx, `update `+quote(a.schema, "link_sets")+` t set _seq = 0
+	_, err := a.patient().Exec(ctx, `update `+quote(a.schema, "link_sets")+` t set _seq = 0
 from unnest($2::bigint[], $3::text[], $4::bigint[]) as r(id, too, seq)
 where t.from_object = $1 and t.from_id = r.id and t.to_object = r.too and t._seq = r.seq`, clean(object), ids, tos, seqs)
 	if err != nil {
@@ -262,7 +262,7 @@ func (v *tableVerifier) verifyGhostSets(ctx context.Context, object string, know
 // unknownSets returns the sets in the tables that are not among the known ones, with their sequences.
 func (v *tableVerifier) unknownSets(ctx context.Context, object string, known map[setKey]bool) (map[setKey]int64, error) {
 	sql := replaceTables(v.a.schema, ghostSets)
-	rows, err := v.a.pool.Query(ctx, sql, clean(object))
+	rows, err := v.a.patient().Query(ctx, sql, clean(object))
 	if err != nil {
 		return nil, fmt.Errorf("look for links without a set: %w", err)
 	}
@@ -283,6 +283,9 @@ func (v *tableVerifier) unknownSets(ctx context.Context, object string, known ma
 // deleteSet deletes a set of links unless it got a newer event meanwhile.
 func (a *Applier) deleteSet(ctx context.Context, object string, k setKey, seq int64) (deleted bool, err error) {
 	err = pgx.BeginFunc(ctx, a.pool, func(tx pgx.Tx) error {
+		if _, err := tx.Exec(ctx, patience); err != nil {
+			return err
+		}
 		tag, err := tx.Exec(ctx, replaceTables(a.schema, `delete from {sets} where from_object = $1 and from_id = $2 and to_object = $3 and _seq = $4`),
 			clean(object), k.from, k.to, seq)
 		if err != nil || seq >= 0 && tag.RowsAffected() == 0 {

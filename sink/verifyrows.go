@@ -166,6 +166,9 @@ func (a *Applier) snapshot(ctx context.Context, f func(tx pgx.Tx, position int64
 		return fmt.Errorf("connect to postgres: %w", err)
 	}
 	defer func() { _ = tx.Rollback(ctx) }()
+	if _, err := tx.Exec(ctx, patience); err != nil {
+		return fmt.Errorf("connect to postgres: %w", err)
+	}
 	var position int64
 	err = tx.QueryRow(ctx, `select coalesce(max(seq), 0) from `+quote(a.schema, "positions")+` where stream = $1 and stream_created = $2`,
 		a.stream, a.created).Scan(&position)
@@ -307,7 +310,7 @@ func (a *Applier) lowerRows(ctx context.Context, object string, verdicts []verdi
 		return err
 	}
 	ids, seqs := rowKeys(verdicts)
-	_, err = a.pool.Exec(ctx, `update `+quote(a.schema, t.name)+` t set _seq = 0, _purged = false from unnest($1::bigint[], $2::bigint[]) as r(id, seq)
+	_, err = a.patient().Exec(ctx, `update `+quote(a.schema, t.name)+` t set _seq = 0, _purged = false from unnest($1::bigint[], $2::bigint[]) as r(id, seq)
 where t.id = r.id and t._seq = r.seq`, ids, seqs)
 	if err != nil {
 		return fmt.Errorf("prepare rows to be written again: %w", err)
