@@ -65,6 +65,7 @@ func commands() []*cli.Command {
 		webhooksCommand(),
 		initCommand(),
 		doctorCommand(),
+		completionCommand(),
 		healthcheckCommand(),
 		alertCommand(),
 		schemaCommand(),

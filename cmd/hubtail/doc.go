@@ -40,6 +40,8 @@
 //   - init tries every answer (TestInitTriesEveryAnswer), shows no secret, asks on a terminal only (TestInitAsksAPersonAtATerminal,
 //     TestInitWritesWhatFlagsAndVariablesSay), keeps lines that are not its own (TestInitKeepsOtherLines) and leaves nothing
 //     behind when it is left (TestInitCanBeLeftWithoutATrace)
+//   - shells complete every command and flag and run nothing for it (TestBashCompletesCommandsFlagsAndObjects,
+//     TestTheTabKeyCompletes, TestZshAndFishReadTheirCompletion)
 //   - doctor changes nothing and asks HubSpot as often as it says (TestDoctorAsksHubSpotAsOftenAsItSays); it tells what is
 //     wrong, why it matters and what to do: token, scopes, quota, clock (TestDoctorFindsWhatIsWrongWithHubSpot), the way to a
 //     server (TestDoctorTellsWhatIsWrongWithTLS, TestDoctorTellsWhyNATSCannotBeReached), what a NATS user may do, without
