@@ -104,12 +104,12 @@ func (a *Applier) resume(ctx context.Context, info *jetstream.StreamInfo) (posit
 	}
 	if !pos.created.IsZero() && !pos.created.Equal(a.created) {
 		return pos, fmt.Errorf("%w: stream %s was created %s, the tables are from one created %s; "+
-			"rebuild them into a new schema with --schema NAME, or point --stream at the old one",
+			"run `hubtail rebuild`, which fills them from this one and keeps the old ones, or point --stream at the old stream",
 			ErrOtherStream, a.stream, a.created.Format(time.RFC3339), pos.created.Format(time.RFC3339))
 	}
 	if last := info.State.LastSeq; max(pos.seq, pos.high) > last {
 		return pos, fmt.Errorf("%w: the tables are at %d, stream %s ends at %d: it was restored from an older backup; "+
-			"rebuild the tables into a new schema with --schema NAME", ErrOtherStream, max(pos.seq, pos.high), a.stream, last)
+			"run `hubtail rebuild`, which fills the tables from it and keeps the old ones", ErrOtherStream, max(pos.seq, pos.high), a.stream, last)
 	}
 	if pos.portal != "" {
 		if err := a.checkPortal(pos.portal); err != nil {

@@ -66,7 +66,7 @@ var faults = map[string]fault{
 // errAdvice is what an operator can do about an error the sink stops at.
 var errAdvice = map[string]string{
 	"3F000": "run `hubtail migrate`",
-	"42P01": "a new schema needs `hubtail migrate`; if the table of an object type was dropped, `hubtail verify --repair` makes and fills it again; if another one was, fill a new schema with --schema NAME",
+	"42P01": "a new schema needs `hubtail migrate`; if the table of an object type was dropped, `hubtail verify --repair` makes and fills it again; if another one was, run `hubtail rebuild` or fill a new schema with --schema NAME",
 	"42703": "a column that all tables of records have (_extra, _seq, ...) was dropped by hand: add it again, or drop the table and run `hubtail verify --repair`, which makes and fills it again",
 	"42501": "the role must own the schema: run `hubtail migrate --owner <role>` as an administrator",
 	"28P01": "check user and password of the database URL",

@@ -268,6 +268,11 @@ func (r *rebuilding) alone(ctx context.Context) (release func(), err error) {
 	if err == nil && !got {
 		err = ErrRebuilding
 	}
+	if err == nil {
+		// Postgres rule: the portal of the statement before keeps its snapshot until another statement takes its place, and
+		// awaitSnapshots would wait for that. A simple one leaves none.
+		err = execAll(ctx, tx, `select 1`)
+	}
 	release = func() { _ = tx.Rollback(context.WithoutCancel(ctx)) } //nolint:errcheck // the end of the connection releases it as well
 	if err != nil {
 		release()

@@ -49,6 +49,7 @@ func (r *rig) state() string {
 func (r *rig) rebuild(s *sink.Sink, o sink.RebuildOptions) *sink.Rebuilt {
 	r.t.Helper()
 	result, err := s.Rebuild(r.t.Context(), o)
+	r.t.Logf("phases %v, tries %d, locked %s", result.Phases, result.Tries, result.Locked)
 	if err != nil {
 		r.t.Fatal(err)
 	}

@@ -17,6 +17,8 @@ import (
 // Rebuild makes the tables again from the log, in a shadow schema, and swaps them in, while sinks and readers go on with the
 // live ones. When it returns an error the live tables are as they were; what was begun is begun again by the next rebuild.
 // The tables that were live are kept in the copy's schema: see Rollback.
+//
+// The sink's pool must not be one that running sinks share: while the tables are swapped they wait, each with its connection.
 func (s *Sink) Rebuild(ctx context.Context, o RebuildOptions) (*Rebuilt, error) {
 	r, err := s.newRebuilding(ctx, o)
 	if err != nil {

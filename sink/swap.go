@@ -23,6 +23,9 @@ var (
 
 // swap tries until the tables have changed places. Between two tries writers and readers go on.
 func (r *rebuilding) swap(ctx context.Context) error {
+	if err := r.awaitSnapshots(ctx); err != nil {
+		return err
+	}
 	began := time.Now()
 	for attempt := 0; ; attempt++ {
 		err := r.catchUp(ctx)
@@ -51,6 +54,34 @@ func (r *rebuilding) swap(ctx context.Context) error {
 			r.log.InfoContext(ctx, "the swap waits for a moment", "attempt", attempt+1, "error", err, "readers", r.blockers(ctx))
 		}
 		if !pause(ctx, backoff(min(attempt, 4))) {
+			return ctx.Err()
+		}
+	}
+}
+
+// snapshotWait is how long the swap waits for transactions that are older than the new tables' rows.
+const snapshotWait = 30 * time.Second
+
+// awaitSnapshots waits until all transactions have begun after the new tables were filled. Postgres rule: one that is
+// repeatable read, as pg_dump's, sees rows as of its beginning and tables by their present names: so it would find the new
+// tables empty. What is older after that has most likely nothing to do with these tables.
+func (r *rebuilding) awaitSnapshots(ctx context.Context) error {
+	var filled string
+	if err := r.pool.QueryRow(ctx, `select pg_current_xact_id()::xid::text`).Scan(&filled); err != nil {
+		return err
+	}
+	for began := time.Now(); ; {
+		var older int
+		err := r.pool.QueryRow(ctx, `select count(*) from pg_stat_activity where datname = current_database() and pid <> pg_backend_pid()
+			and coalesce(backend_type, 'client backend') = 'client backend' and age(backend_xmin) > age($1::text::xid)`, filled).Scan(&older)
+		if err != nil || older == 0 {
+			return err
+		}
+		if time.Since(began) > snapshotWait {
+			r.log.WarnContext(ctx, "transactions older than the new tables go on: one that is repeatable read may find them empty", "transactions", older)
+			return nil
+		}
+		if !pause(ctx, 20*time.Millisecond) {
 			return ctx.Err()
 		}
 	}
