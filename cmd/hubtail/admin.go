@@ -97,17 +97,24 @@ func (p *parts) startAdmin(c *cli.Context) (*admin, error) {
 // watch says what to tell about.
 func (a *admin) watch(w watched) { a.parts.Store(&w) }
 
-// monitored adds to what a process does that its page shows how it goes, and that alerts tell of what does not.
-func (a *admin) monitored(c *cli.Context, p *parts, run func(context.Context) error) func(context.Context) error {
+// monitored adds to what a process does that its page shows how it goes, and that --alert-url is told of what does not.
+func (a *admin) monitored(c *cli.Context, p *parts, run func(context.Context) error) (func(context.Context) error, error) {
 	m := newMonitor(p, *a.parts.Load(), c.Duration("stale"))
+	watcher, err := m.newWatcher(c)
+	if err != nil {
+		return nil, err
+	}
 	a.monitor.Store(m)
 	return func(ctx context.Context) error {
 		group, ctx := errgroup.WithContext(ctx)
 		watching, stop := context.WithCancel(ctx)
 		group.Go(func() error { defer stop(); return run(ctx) })
 		group.Go(func() error { m.run(watching); return nil })
+		if watcher != nil {
+			group.Go(func() error { watcher.Run(watching); return nil })
+		}
 		return group.Wait()
-	}
+	}, nil
 }
 
 func (a *admin) routes() http.Handler {

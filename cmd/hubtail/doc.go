@@ -17,6 +17,7 @@
 //	memory.go       soft limits of the heap
 //	admin.go        health checks and metrics.go, at --admin-addr; healthcheck.go asks for them
 //	page.go         the status page there, of what monitor.go knows; internal/statuspage shows it
+//	alert.go        who is told of what alertconditions.go finds wrong; internal/alerts tells
 //
 // # Promises
 //
@@ -34,6 +35,9 @@
 //   - the status page of a source without a database and of a sink without HubSpot says what it does not know, and its
 //     /api/status is the JSON of status (TestStatusPagesSayWhatTheyKnowAndWhatNot); the admin listener answers to its own
 //     names only (TestAdminAnswersOnlyToItsOwnNames)
+//   - what is wrong is told once and by one: source and sink each tell of their own (TestSourceAndSinkTellEachOfTheirOwn), a
+//     reason but not what follows from it (TestWhatIsToldOf); alert test names the addresses that fail, and no address is
+//     shown (TestAlertTestSaysWhichAddressFailed); internal/alerts keeps what was told
 //   - sync and backfill take nothing from a running source (TestSyncAndBackfillBesideARunningSourceSayWhoLeads)
 //   - status names what needs attention (TestStatusSaysWhatNeedsAttention) and asks HubSpot nothing
 //     (TestStatusOfAHealthyPortal)

@@ -9,7 +9,7 @@ func sinkCommand() *cli.Command {
 		Description: "Creates and extends the tables as HubSpot's property definitions say. Rows and the sink's position are\n" +
 			"committed together; killed at any moment, it goes on where the database says it was.\n\n" +
 			"Example:\n  hubtail sink --nats-url nats://localhost:4222 --database-url postgresql://hubtail@localhost/crm",
-		Flags:  flags(natsFlags, postgresFlags, consumerFlag, portalFlag, adminFlag, pageFlags),
+		Flags:  flags(natsFlags, postgresFlags, consumerFlag, portalFlag, adminFlag, pageFlags, alertFlags),
 		Before: noArguments,
 		Action: longRunning(runSink),
 	}
@@ -33,6 +33,10 @@ func runSink(c *cli.Context, p *parts) error {
 		return err
 	}
 	admin.watch(watched{nats: js.Conn(), sink: s, pool: pool})
+	run, err := admin.monitored(c, p, s.Run)
+	if err != nil {
+		return err
+	}
 	p.logSink()
-	return untilStopped(c.Context, admin.monitored(c, p, s.Run))
+	return untilStopped(c.Context, run)
 }

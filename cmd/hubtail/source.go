@@ -13,7 +13,7 @@ func sourceCommand() *cli.Command {
 		Description: "Without history it starts with a full read (changes keep flowing meanwhile), then polls.\n" +
 			"Killed at any moment, it goes on where the log says it was.\n\n" +
 			"Example:\n  HUBSPOT_ACCESS_TOKEN=... hubtail source --nats-url nats://localhost:4222 --objects contacts,deals",
-		Flags:  flags(hubspotFlags, natsFlags, replicasFlag, objectFlags, linkFlags, pollFlag, settleFlag, rereadFlags, verifyFlag, adminFlag, pageFlags, webhookFlags),
+		Flags:  flags(hubspotFlags, natsFlags, replicasFlag, objectFlags, linkFlags, pollFlag, settleFlag, rereadFlags, verifyFlag, adminFlag, pageFlags, alertFlags, webhookFlags),
 		Before: noArguments,
 		Action: longRunning(runSource),
 	}
@@ -44,6 +44,10 @@ func runSource(c *cli.Context, p *parts) error {
 		return err
 	}
 	admin.watch(watched{nats: js.Conn(), source: source, client: client})
+	run, err := admin.monitored(c, p, func(ctx context.Context) error { return hooks.runWith(ctx, source) })
+	if err != nil {
+		return err
+	}
 	p.logSource(source)
-	return untilStopped(c.Context, admin.monitored(c, p, func(ctx context.Context) error { return hooks.runWith(ctx, source) }))
+	return untilStopped(c.Context, run)
 }

@@ -15,7 +15,7 @@ func upCommand() *cli.Command {
 		Description: "For small installations: one process, one Postgres, nothing else to run. With --nats-listen, `hubtail status`, the\n" +
 			"nats CLI and other subscribers reach the log of the embedded server, too.\n\n" +
 			"Example:\n  HUBSPOT_ACCESS_TOKEN=... DATABASE_URL=... hubtail up --data-dir /var/lib/hubtail",
-		Flags: flags(hubspotFlags, natsFlags, replicasFlag, postgresFlags, consumerFlag, objectFlags, linkFlags, pollFlag, settleFlag, rereadFlags, verifyFlag, dataDirFlag, adminFlag, pageFlags, webhookFlags,
+		Flags: flags(hubspotFlags, natsFlags, replicasFlag, postgresFlags, consumerFlag, objectFlags, linkFlags, pollFlag, settleFlag, rereadFlags, verifyFlag, dataDirFlag, adminFlag, pageFlags, alertFlags, webhookFlags,
 			&cli.StringFlag{Name: "nats-listen", Usage: "`ADDRESS` for other clients of the embedded NATS server, for example 127.0.0.1:4222", EnvVars: env("HUBTAIL_NATS_LISTEN")},
 			natsAccessFlags("nats-")),
 		Before: noArguments,
@@ -55,14 +55,18 @@ func runUp(c *cli.Context, p *parts) error {
 		return err
 	}
 	admin.watch(watched{nats: js.Conn(), source: source, client: client, sink: s, pool: pool})
-	p.logSource(source)
-	p.logSink()
-	return untilStopped(c.Context, admin.monitored(c, p, func(ctx context.Context) error {
+	run, err := admin.monitored(c, p, func(ctx context.Context) error {
 		group, ctx := errgroup.WithContext(ctx)
 		group.Go(func() error { return hooks.runWith(ctx, source) })
 		group.Go(func() error { return s.Run(ctx) })
 		return group.Wait()
-	}))
+	})
+	if err != nil {
+		return err
+	}
+	p.logSource(source)
+	p.logSink()
+	return untilStopped(c.Context, run)
 }
 
 // upNATS connects to --nats-url, or to a server of our own, which listens for others too if asked to.
