@@ -255,6 +255,9 @@ func (r *rebuilding) shows() {
 	}
 }
 
+// aloneWait is how long a rebuild waits for another one to end: the server notices late that a killed one is gone.
+const aloneWait = 3 * time.Second
+
 // alone makes sure that no other rebuild of these tables works at the same time, until the returned function is called or the
 // process dies. The lock belongs to a transaction, so that a transaction pooler will do; it holds nothing else.
 func (r *rebuilding) alone(ctx context.Context) (release func(), err error) {
@@ -262,18 +265,23 @@ func (r *rebuilding) alone(ctx context.Context) (release func(), err error) {
 	if err != nil {
 		return nil, fmt.Errorf("connect to postgres: %w", err)
 	}
-	var got bool
-	err = tx.QueryRow(ctx, `select pg_try_advisory_xact_lock(hashtextextended('hubtail rebuild ' || $1, 0)) from
-		(select set_config('idle_in_transaction_session_timeout', '0', true)) as s`, r.live).Scan(&got)
-	if err == nil && !got {
-		err = ErrRebuilding
+	_, err = tx.Exec(ctx, `select set_config('idle_in_transaction_session_timeout', '0', true)`)
+	for began, got := time.Now(), false; err == nil && !got; {
+		err = tx.QueryRow(ctx, `select pg_try_advisory_xact_lock(hashtextextended('hubtail rebuild ' || $1, 0))`, r.live).Scan(&got)
+		switch {
+		case err != nil || got:
+		case time.Since(began) > aloneWait:
+			err = ErrRebuilding
+		case !pause(ctx, 50*time.Millisecond):
+			err = ctx.Err()
+		}
 	}
+	release = func() { _ = tx.Rollback(context.WithoutCancel(ctx)) } //nolint:errcheck // the end of the connection releases it as well
 	if err == nil {
 		// Postgres rule: the portal of the statement before keeps its snapshot until another statement takes its place, and
 		// awaitSnapshots would wait for that. A simple one leaves none.
 		err = execAll(ctx, tx, `select 1`)
 	}
-	release = func() { _ = tx.Rollback(context.WithoutCancel(ctx)) } //nolint:errcheck // the end of the connection releases it as well
 	if err != nil {
 		release()
 		return nil, err

@@ -6,7 +6,7 @@
 //	main.go         signals, exit codes; app.go the command table and help
 //	flags.go        options, one to one with flags; environment.go the file of settings and mistakes in variables
 //	parts.go        NATS, HubSpot client, source, database, sink: built from options, closed in reverse order
-//	COMMAND.go      one file per command: its flags, help and body (up, source, sink, backfill, sync, verify, erase, migrate,
+//	COMMAND.go      one file per command: its flags, help and body (up, source, sink, backfill, sync, verify, rebuild, erase, migrate,
 //	                status, webhooks, nats, simulator, demo); oneshot.go is what backfill and sync share, applied.go waits
 //	                until everything is in the tables
 //	statustables.go the database's side of status
@@ -55,6 +55,8 @@
 //     (TestDoctorDeliversToARunningReceiver, TestDoctorTellsReceiversFromOthers), files and disk
 //     (TestDoctorLooksAtSecretsAndDisk); no part that hangs stops another (TestAHangingPartStopsNoOtherCheck), and scripts
 //     have an exit code and JSON (TestDoctorIsOneCommandWithAnExitCode)
+//   - a rebuild that is killed at any moment leaves whole tables, under a running source and sink, and the next one comes
+//     through; so does the way back (TestARebuildKilledAnywhereLeavesTheTablesWhole, TestRebuildRefusesWrongUsage)
 //   - a webhook becomes a row (TestAWebhookBecomesARow), also when no source ran as it came (TestReceiversNeedNoRunningSource)
 //   - verify finds every one of a thousand planted differences of fourteen kinds under live changes, nothing else, and one
 //     --repair leaves none (TestVerifyFindsAThousandDifferencesOfFourteenKinds); it does what it can without a database or a
