@@ -17,7 +17,7 @@ STATICCHECK := honnef.co/go/tools/cmd/staticcheck@v0.8.2
 WITHPG      := bin/withpg
 
 .DEFAULT_GOAL := help
-.PHONY: help build demo test race browser-test lint fuzz bench chaos compose-check image clean FORCE
+.PHONY: help build demo test race browser-test lint fuzz bench chaos soak compose-check image clean FORCE
 
 help: ## show this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-14s %s\n", $$1, $$2}'
@@ -54,6 +54,9 @@ bench: $(WITHPG) ## benchmarks; each figure beside its limit
 
 chaos: ## change a portal in every way, under storms and crashes; what gets lost here and elsewhere
 	@$(GO) test -run '^$$' -bench '^BenchmarkChaos$$' -benchtime 1x -timeout 3h $(TESTFLAGS) ./connector
+
+soak: ## 500 random faults in one run, HUBTAIL_SOAK_FAULTS and HUBTAIL_SOAK_SEED choose others; nothing may be lost, wrong or stuck
+	@HUBTAIL_SOAK_FAULTS=$${HUBTAIL_SOAK_FAULTS:-500} $(GO) test -run '^TestRandomFaultsLoseNothing$$' -v -count 1 -timeout 3h $(TESTFLAGS) ./cmd/hubtail
 
 compose-check: ## validate docker-compose.yml, without an engine
 	@internal/cmd/compose-check

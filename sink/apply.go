@@ -10,6 +10,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/jackc/pgx/v5/pgconn"
 	"github.com/jackc/pgx/v5/pgxpool"
 )
 
@@ -32,7 +33,8 @@ type Applier struct {
 	pool                     *pgxpool.Pool
 	schema, stream, consumer string
 	created                  time.Time
-	server                   time.Time // which run of the server it writes to; zero: it does not matter
+	answer                   time.Duration // after how long without one a connection counts as dead
+	server                   time.Time     // which run of the server it writes to; zero: it does not matter
 	log                      *slog.Logger
 	catalogue                catalogue
 	rowSets                  rowSetPool
@@ -65,7 +67,8 @@ func NewApplier(cfg ApplierConfig) *Applier {
 		cfg.Logger = slog.New(slog.DiscardHandler)
 	}
 	a := &Applier{
-		pool: cfg.Pool, schema: cfg.Schema, stream: cfg.Stream, consumer: cfg.Consumer,
+		answer: DefaultAnswerTimeout,
+		pool:   cfg.Pool, schema: cfg.Schema, stream: cfg.Stream, consumer: cfg.Consumer,
 		created: cfg.Created.UTC().Truncate(time.Microsecond), // as Postgres keeps it
 		portal:  cfg.Portal, log: cfg.Logger, catalogue: catalogue{schema: cfg.Schema},
 	}
@@ -145,21 +148,36 @@ func (a *Applier) commit(ctx context.Context, b *batch) error {
 
 func (a *Applier) commitSegment(ctx context.Context, s *segment, position uint64) error {
 	err := a.commitSegmentOnce(ctx, s, position)
-	if err == nil || classify(err) != faultData {
+	switch {
+	case err != nil && classify(err) == faultData:
+		return a.isolate(ctx, s, position, err)
+	case takesTooLong(err) && len(s.messages) > 1:
+		return a.applyHalves(ctx, s, position) // or it would take too long for ever
+	}
+	return err
+}
+
+// takesTooLong recognises Postgres' statement_timeout.
+func takesTooLong(err error) bool {
+	var pgErr *pgconn.PgError
+	return errors.As(err, &pgErr) && pgErr.Code == "57014"
+}
+
+// applyHalves applies a segment as two, each with the position that holds once it is written.
+func (a *Applier) applyHalves(ctx context.Context, s *segment, position uint64) error {
+	n := len(s.messages)
+	before := min(position, s.messages[n/2].Seq-1)
+	if err := a.Apply(ctx, slices.Clone(s.messages[:n/2]), before); err != nil {
 		return err
 	}
-	return a.isolate(ctx, s, position, err)
+	return a.Apply(ctx, slices.Clone(s.messages[n/2:]), position)
 }
 
 // isolate finds the message that Postgres refuses, by halving the segment, and puts it into dead_letters. All others are
 // applied.
 func (a *Applier) isolate(ctx context.Context, s *segment, position uint64, cause error) error {
-	if n := len(s.messages); n > 1 {
-		before := min(position, s.messages[n/2].Seq-1)
-		if err := a.Apply(ctx, slices.Clone(s.messages[:n/2]), before); err != nil {
-			return err
-		}
-		return a.Apply(ctx, slices.Clone(s.messages[n/2:]), position)
+	if len(s.messages) > 1 {
+		return a.applyHalves(ctx, s, position)
 	}
 	m := s.messages[0]
 	d := deadLetterOf(m, cause)

@@ -41,6 +41,7 @@ func (s *Sink) attach(ctx context.Context) (*Applier, jetstream.Consumer, *jetst
 		Pool: s.cfg.Pool, Schema: s.cfg.Schema, Stream: s.cfg.Stream, Created: info.Created,
 		Consumer: s.cfg.Consumer, Portal: s.cfg.Portal, Logger: s.cfg.Logger,
 	})
+	a.answer = s.cfg.AnswerTimeout
 	a.reshapeDue = make(chan struct{}, 1)
 	pos, err := a.resume(ctx, info)
 	if err != nil {

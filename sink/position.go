@@ -90,6 +90,8 @@ func (a *Applier) writePosition(ctx context.Context, conn *pgconn.PgConn, high, 
 
 // movePosition moves the position alone.
 func (a *Applier) movePosition(ctx context.Context, high, position uint64) error {
+	ctx, cancel := context.WithTimeout(ctx, a.answer)
+	defer cancel()
 	return a.pool.AcquireFunc(ctx, func(conn *pgxpool.Conn) error {
 		return a.writePosition(ctx, conn.Conn().PgConn(), high, position)
 	})
@@ -98,6 +100,8 @@ func (a *Applier) movePosition(ctx context.Context, high, position uint64) error
 // readPosition reads where the tables are, all zero if nothing was ever applied. A position of another consumer of the
 // same stream counts for the stream's identity and the portal, not for the sequence.
 func (a *Applier) readPosition(ctx context.Context) (position, error) {
+	ctx, cancel := context.WithTimeout(ctx, a.answer)
+	defer cancel()
 	var p position
 	rows, err := a.pool.Query(ctx, `select consumer = $2, coalesce(portal, ''), stream_created, seq, high
 		from `+quote(a.schema, "positions")+` where stream = $1`, a.stream, a.consumer)
@@ -125,6 +129,8 @@ func (a *Applier) readPosition(ctx context.Context) (position, error) {
 // readServer notes which run of the server this is: commits are refused once it is another. A server that was started
 // again may be a replica that took over, and lack what others, or this sink, have committed.
 func (a *Applier) readServer(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, a.answer)
+	defer cancel()
 	if err := a.pool.QueryRow(ctx, `select pg_postmaster_start_time()`).Scan(&a.server); err != nil {
 		return fmt.Errorf("ask when the database was started: %w", err)
 	}
@@ -133,6 +139,8 @@ func (a *Applier) readServer(ctx context.Context) error {
 
 // installation reads which tables these are.
 func (a *Applier) installation(ctx context.Context) (id string, err error) {
+	ctx, cancel := context.WithTimeout(ctx, a.answer)
+	defer cancel()
 	err = a.pool.QueryRow(ctx, `select id::text from `+quote(a.schema, "installation")).Scan(&id)
 	if err != nil {
 		return "", fmt.Errorf("read the tables' identity: %w", err)

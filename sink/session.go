@@ -6,11 +6,14 @@ import (
 	"fmt"
 	"time"
 
+	"github.com/nats-io/nats.go"
 	"golang.org/x/sync/errgroup"
 )
 
 // session attaches to the log and applies it until ctx ends or something fails that only starting over repairs.
 func (s *Sink) session(ctx context.Context) error {
+	reconnected := s.cfg.JetStream.Conn().StatusChanged(nats.CONNECTED)
+	defer s.cfg.JetStream.Conn().RemoveStatusListener(reconnected)
 	a, consumer, info, err := s.attach(ctx)
 	if err != nil {
 		return err
@@ -32,13 +35,31 @@ func (s *Sink) session(ctx context.Context) error {
 		defer stop()
 		shaping <- s.keepShape(ctx, a)
 	}()
+	again := make(chan bool, 1)
+	go func() {
+		defer stop()
+		select {
+		case <-reconnected:
+			again <- true
+		case <-ctx.Done():
+			again <- false
+		}
+	}()
 	err = s.pipeline(ctx, a, c)
 	stop()
+	lost := <-again
 	if shapeErr := <-shaping; shapeErr != nil {
 		return shapeErr
 	}
+	if lost && err == nil {
+		return errReconnected
+	}
 	return err
 }
+
+// errReconnected says that the connection to NATS was gone for a while. What was on its way then the consumer would deliver
+// again after ackWait only; a new session reads it at once, from where the tables are.
+var errReconnected = errors.New("connected to nats again")
 
 // pipeline collects a batch, prepares the one before and commits the one before that, all at the same time. When ctx
 // ends, collecting stops at once; what was collected is still committed and acknowledged, for stopTimeout at most.
@@ -63,7 +84,9 @@ func (s *Sink) pipeline(ctx context.Context, a *Applier, c *collector) error {
 		defer stop()
 		for w := range collected {
 			err := s.persist(ctx, working, func() (err error) {
-				w.prepared, err = a.prepare(working, w.messages, w.position)
+				ctx, cancel := context.WithTimeout(working, a.answer)
+				defer cancel()
+				w.prepared, err = a.prepare(ctx, w.messages, w.position)
 				return err
 			})
 			if err != nil {

@@ -41,7 +41,9 @@ type Config struct {
 	Consumer  string // "" is DefaultConsumer; sinks that share it share the work
 	// BatchRows and BatchBytes bound a batch; 0 is DefaultBatchRows and DefaultBatchBytes.
 	BatchRows, BatchBytes int
-	Logger                *slog.Logger // nil discards
+	// AnswerTimeout is after how long without an answer a connection to Postgres counts as dead; 0 is DefaultAnswerTimeout.
+	AnswerTimeout time.Duration
+	Logger        *slog.Logger // nil discards
 }
 
 func (c Config) withDefaults() Config {
@@ -59,6 +61,9 @@ func (c Config) withDefaults() Config {
 	}
 	if c.BatchBytes <= 0 {
 		c.BatchBytes = DefaultBatchBytes
+	}
+	if c.AnswerTimeout <= 0 {
+		c.AnswerTimeout = DefaultAnswerTimeout
 	}
 	if c.Logger == nil {
 		c.Logger = slog.New(slog.DiscardHandler)
@@ -113,6 +118,11 @@ func (s *Sink) Run(ctx context.Context) error {
 		}
 		if permanent(err) {
 			return advise(err)
+		}
+		if errors.Is(err, errReconnected) {
+			s.cfg.Logger.InfoContext(ctx, "sink goes on from where the tables are", "reason", err)
+			attempt = -1
+			continue
 		}
 		if s.stats.lastCommit().After(before) {
 			attempt = 0 // it worked for a while: this is a new failure

@@ -28,6 +28,8 @@ type writing struct {
 
 // write writes a segment and moves the position, or does nothing.
 func (a *Applier) write(ctx context.Context, s *segment, high, position uint64) error {
+	ctx, cancel := context.WithTimeout(ctx, a.answer)
+	defer cancel()
 	sets, offered := s.rowSets()
 	if len(sets) == 0 && s.onlyKnown() {
 		if err := a.movePosition(ctx, high, position); err != nil {
@@ -79,7 +81,8 @@ func (w *writing) run(ctx context.Context, s *segment, sets []*rowSet, high, pos
 // not of the generation that the rows were built for.
 func (w *writing) begin(sets []*rowSet) {
 	w.queue("begin", &params{})
-	w.queue(`select set_config('statement_timeout', '60s', true), set_config('lock_timeout', '10s', true)`, &params{})
+	w.queue(`select set_config('statement_timeout', '60s', true), set_config('lock_timeout', '10s', true),
+set_config('idle_in_transaction_session_timeout', '60s', true)`, &params{})
 	objects, generations := make([]string, len(sets)), make([]int64, len(sets))
 	for i, set := range sets {
 		objects[i], generations[i] = set.table.object, set.table.generation
