@@ -18,12 +18,22 @@ type selection struct {
 	objects  []hubspot.Object
 	optional map[string]bool // those that nobody named: one that cannot be read is left out
 	refused  []ObjectStatus  // names that could not be looked up, because the token may not
+	missing  []string        // names of custom ones that the portal does not have
 }
 
 // resolve finds the object types by name, each once. It asks HubSpot for the custom ones if a name is none of the standard
 // ones.
 func resolve(ctx context.Context, client *hubspot.Client, names []string) (selection, error) {
-	r := resolver{client: client}
+	return resolver{client: client}.resolve(ctx, names)
+}
+
+// resolveNow is resolve for a source that runs: names that mean nothing any more are missing, as custom ones that are not
+// there yet always are.
+func resolveNow(ctx context.Context, client *hubspot.Client, names []string) (selection, error) {
+	return resolver{client: client, running: true}.resolve(ctx, names)
+}
+
+func (r resolver) resolve(ctx context.Context, names []string) (selection, error) {
 	for _, name := range names {
 		if err := r.add(ctx, name); err != nil {
 			return selection{}, err
@@ -39,6 +49,7 @@ func resolve(ctx context.Context, client *hubspot.Client, names []string) (selec
 type resolver struct {
 	selection
 	client    *hubspot.Client
+	running   bool // what a name once meant may be gone
 	asked     bool // for the custom object types
 	custom    []hubspot.Object
 	forbidden error // why the custom object types are not known
@@ -63,6 +74,10 @@ func (r *resolver) add(ctx context.Context, name string) error {
 			return nil
 		}
 		i := slices.IndexFunc(r.custom, func(o hubspot.Object) bool { return isNamed(o, name) })
+		if i < 0 && (r.running || strings.HasPrefix(name, "p_")) {
+			r.missing = append(r.missing, name)
+			return nil
+		}
 		if i < 0 {
 			return unknownObject(name, r.custom)
 		}

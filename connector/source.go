@@ -11,6 +11,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/nats-io/nats.go/jetstream"
@@ -92,14 +93,19 @@ func (cfg Config) withDefaults() Config {
 type Source struct {
 	cfg       Config
 	portal    string
-	followers []*follower    // in the order of Config.Objects
+	followers []*follower    // in the order of Config.Objects; replaced as a whole, by the goroutine that calls Run alone
 	owners    *roster        // nil unless configured
-	refused   []ObjectStatus // object types that could not be looked up
+	refused   []ObjectStatus // object types that could not be looked up, or are not there; replaced likewise
+	missing   []string       // names of custom object types that were not there at the start
+	appeared  *selection     // what is to be read from now on, nil if that did not change
+	receives  atomic.Bool    // webhooks are expected
 	links     *linkReader
 	hints     *hints // what webhooks said
 	loads     chan *follower
 	walks     pacer // of the walks over the recycle bins
 	lease     *lease
+
+	mu sync.Mutex // guards changes of followers and refused, and reads of them by other goroutines
 }
 
 // New returns a source. It makes sure that the stream exists and asks HubSpot for what the configuration leaves open: the
@@ -134,7 +140,10 @@ func New(ctx context.Context, cfg Config) (*Source, error) {
 	for _, refused := range chosen.refused {
 		cfg.Logger.Error("object type cannot be read, the others go on", "component", "source", "object", refused.Object, "err", refused.LastError)
 	}
-	s.refused = chosen.refused
+	s.refused, s.missing = s.absent(chosen, nil), chosen.missing
+	if len(s.missing) > 0 {
+		cfg.Logger.Warn("HubSpot has no such custom object: it is read as soon as it is there", "component", "source", "objects", strings.Join(s.missing, ","))
+	}
 	for _, object := range chosen.objects {
 		log, err := s.openLog(ctx, object)
 		if err != nil {
@@ -180,6 +189,19 @@ func (s *Source) Run(ctx context.Context) error {
 // HubSpot starts here and is waited for.
 func (s *Source) lead(ctx context.Context) error {
 	s.cfg.Logger.Info("leading", "component", "source", "portal", s.portal)
+	for {
+		err := s.read(ctx)
+		if !errors.Is(err, errObjectsChanged) {
+			return err
+		}
+		if err := s.adopt(ctx); err != nil && ctx.Err() == nil {
+			s.cfg.Logger.Warn("object types that came or went are looked at again", "component", "source", "err", err)
+		}
+	}
+}
+
+// read does all that a leading source does, until ctx ends or other object types are to be read.
+func (s *Source) read(ctx context.Context) error {
 	s.loads = make(chan *follower, len(s.followers))
 	for _, f := range s.followers {
 		f.reset()
@@ -199,6 +221,7 @@ func (s *Source) lead(ctx context.Context) error {
 	g.Go(func() error { return s.links.run(gctx) })
 	g.Go(func() error { return s.tellStops(gctx) })
 	g.Go(func() error { return s.keepVerified(gctx) })
+	g.Go(func() error { return s.watchObjects(gctx) })
 	g.Go(func() error { s.keepErased(gctx); return nil })
 	if err := g.Wait(); err != nil && ctx.Err() == nil {
 		return err
@@ -252,6 +275,9 @@ func (s *Source) awaitPrepared(ctx context.Context) {
 // if another source leads.
 func (s *Source) Backfill(ctx context.Context, objects ...string) error {
 	chosen, err := s.named(objects)
+	if err == nil && len(objects) == 0 {
+		err = s.requireAll()
+	}
 	if err != nil {
 		return err
 	}
@@ -267,6 +293,9 @@ func (s *Source) Backfill(ctx context.Context, objects ...string) error {
 // Sync reads what changed since the last time, of every object type; what was never read whole is read whole. It returns
 // the errors of all object types that failed, or a LedError if another source leads.
 func (s *Source) Sync(ctx context.Context) error {
+	if err := s.requireAll(); err != nil {
+		return err
+	}
 	return s.pass(ctx, TaskSync, s.workers(), func(ctx context.Context) error { return s.once(ctx, s.followers, true, false) })
 }
 

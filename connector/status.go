@@ -54,6 +54,8 @@ type ObjectStatus struct {
 // Status returns where every object type stands, in the order of the configuration, owners last. It costs nothing and
 // may be called from any goroutine, ten times a second.
 func (s *Source) Status() []ObjectStatus {
+	s.mu.Lock()
+	defer s.mu.Unlock()
 	all := make([]ObjectStatus, 0, len(s.followers)+1)
 	for _, f := range s.followers {
 		status := f.status.get()

@@ -39,8 +39,8 @@ type ReceiverConfig struct {
 type Receiver struct {
 	cfg     ReceiverConfig
 	hints   *hints
-	objects objectNames
-	now     func() time.Time // HubSpot's clock
+	objects func() objectNames // that are read at the moment
+	now     func() time.Time   // HubSpot's clock
 	logger  *slog.Logger
 	slots   chan struct{} // an element per delivery being read
 	stats   receiverStats
@@ -67,11 +67,13 @@ func (s *Source) NewReceiver(cfg ReceiverConfig) (*Receiver, error) {
 		return nil, fmt.Errorf("webhook URL is %q; it must be the whole address that HubSpot calls, such as https://hooks.example.com/hubspot", cfg.URL)
 	}
 	r := &Receiver{
-		cfg: cfg, hints: s.hints, now: s.cfg.Client.Now, logger: s.cfg.Logger.With("component", "webhooks"),
+		cfg: cfg, hints: s.hints, objects: func() objectNames { return s.objects() }, now: s.cfg.Client.Now, logger: s.cfg.Logger.With("component", "webhooks"),
 		slots: make(chan struct{}, maxDeliveries),
 	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.receives.Store(true)
 	for _, f := range s.followers {
-		r.objects = append(r.objects, f.object)
 		f.heard.expect()
 	}
 	return r, nil
@@ -134,10 +136,11 @@ func (r *Receiver) receive(w http.ResponseWriter, req *http.Request) int {
 func (r *Receiver) store(ctx context.Context, events []webhookEvent) int {
 	var all []*schemas.Hint
 	ignored, lost := 0, 0
+	objects := r.objects()
 	for i := range events {
-		list, why := events[i].hints(r.hints.portal, r.objects)
+		list, why := events[i].hints(r.hints.portal, objects)
 		switch {
-		case why != "" && events[i].isLostPurge(r.hints.portal, r.objects):
+		case why != "" && events[i].isLostPurge(r.hints.portal, objects):
 			lost++
 			r.logger.Error("privacy deletion that cannot be read, HubSpot is told to come again: find the record in HubSpot's own log of webhooks, and erase it with `hubtail erase`",
 				"type", events[i].cause(), "object_type", string(events[i].ObjectTypeID), "occurred_at", events[i].at(), "why", why)

@@ -66,6 +66,7 @@
 //   - erase, sync and backfill end once the tables have everything, whichever sink applies it
 //     (TestOneShotCommandsEndBesideARunningSink, TestErasesAtTheSameTimeEnd), and say so if nobody does
 //     (TestTablesThatStandStillAreNotWaitedForForever)
+//   - a custom object type that appears gets its table at run time (TestACustomObjectThatAppearsGetsItsTableAtRunTime)
 //   - dead letters can be listed, shown, redriven and dropped, nothing of it unless it is said which
 //     (TestDeadLettersAreListedShownRedrivenAndDropped); for what the source could not read it is asked
 //     (TestTheSourceIsAskedForWhatItCouldNotRead)

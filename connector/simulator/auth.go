@@ -128,6 +128,20 @@ func (s *Simulator) ExpireTokens() {
 	}
 }
 
+// ArchiveSchema takes a custom object type, by its internal name, out of the list of schemas, or puts it back: it disappears, or
+// appears, while others look.
+func (s *Simulator) ArchiveSchema(name string, archived bool) error {
+	s.portal.mu.Lock()
+	defer s.portal.mu.Unlock()
+	for _, t := range s.portal.tables {
+		if t.custom != nil && t.custom.Name == name {
+			t.custom.Archived = archived
+			return nil
+		}
+	}
+	return fmt.Errorf("no custom object %q", name)
+}
+
 // DenyScope takes a scope (for example "crm.objects.deals.read") away from all tokens, or gives it back.
 func (s *Simulator) DenyScope(scope string, denied bool) {
 	s.auth.mu.Lock()
