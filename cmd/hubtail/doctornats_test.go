@@ -154,6 +154,25 @@ func TestDoctorTriesWhatAUserMayDo(t *testing.T) {
 	}
 }
 
+// TestDoctorAgreesWithTheUsersThatAreShipped has the server of deploy/nats/permissions.conf.
+func TestDoctorAgreesWithTheUsersThatAreShipped(t *testing.T) {
+	t.Parallel()
+	text, err := os.ReadFile("../../deploy/nats/permissions.conf")
+	must(t, err)
+	config := strings.NewReplacer("listen: 127.0.0.1:4222", "", "$NATS_STORE", `"STORE"`, "$NATS_SOURCE_PASSWORD", "x", "$NATS_SINK_PASSWORD", "x", "$NATS_READER_PASSWORD", "x").Replace(string(text))
+	address := natsWith(t, config)
+	_, err = jetlog.Ensure(t.Context(), jetStreamAt(t, asUser(address, "source")), jetlog.StreamConfig("HUBSPOT", 1))
+	must(t, err)
+	source := func(o *options) { o.hubspotToken, o.hubspotURL, o.portal = "pat-x", "http://127.0.0.1:1", "4711" }
+	sink := func(o *options) { o.databaseURL = "postgres://u@127.0.0.1:1/x" }
+	for user, set := range map[string]func(*options){"source": source, "sink": sink, "reader": func(*options) {}} {
+		e := patient(t, func(o *options) { o.natsURL = asUser(address, user); set(o) }).examine(t.Context())
+		e.requireHealthy(t, "nats")
+	}
+	e := patient(t, func(o *options) { o.natsURL = asUser(address, "reader"); sink(o) }).examine(t.Context())
+	e.requireFinding(t, "nats", "permissions", severityFail, "$JS.ACK.HUBSPOT.hubtail-sink")
+}
+
 func TestDoctorTellsWhyNATSCannotBeReached(t *testing.T) {
 	t.Parallel()
 	plain := natsWith(t, "")
@@ -300,9 +319,9 @@ func TestDoctorSaysWhoReads(t *testing.T) {
 	exec(`update hubspot.installation set id = gen_random_uuid()`)
 	look().requireFinding(t, "tables", "sink", severityFail, "feeds other tables", "--consumer")
 	exec(`update hubspot.positions set seq = seq + 1000000`)
-	look().requireFinding(t, "tables", "position", severityFail, "restored from an older backup", "--schema NAME")
+	look().requireFinding(t, "tables", "position", severityFail, "restored from an older backup", "hubtail rebuild")
 	exec(`update hubspot.positions set stream_created = now() - interval '1 day'`)
-	look().requireFinding(t, "tables", "position", severityFail, "another stream", "--schema NAME")
+	look().requireFinding(t, "tables", "position", severityFail, "another stream", "hubtail rebuild")
 	exec(`update hubspot.positions set portal = '12'`)
 	look().requireFinding(t, "tables", "position", severityFail, "tables are of portal 12", "--schema")
 	if _, err := connector.ReadLeader(t.Context(), s.js, "HUBSPOT", "4711"); err != nil {

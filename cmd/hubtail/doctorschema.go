@@ -28,8 +28,7 @@ func checkRights(ctx context.Context, d *doctor, f *findings) {
 		f.unanswered("rights", err)
 		return
 	}
-	schema := pgx.Identifier{d.schema}.Sanitize()
-	administrator := fmt.Sprintf("as an administrator: `hubtail migrate --owner %s`, or `create schema %s authorization %s`", role, schema, pgx.Identifier{role}.Sanitize())
+	administrator := fmt.Sprintf("as an administrator: `hubtail migrate --owner %s`, or run what `hubtail migrate --owner %[1]s --print` prints", role)
 	switch {
 	case !exists && createsSchemas:
 		f.ok("%s may create schema %s, which is not there yet", role, d.schema)
@@ -37,6 +36,9 @@ func checkRights(ctx context.Context, d *doctor, f *findings) {
 		f.fail(fmt.Sprintf("there is no schema %s, and %s may not create it", d.schema, role), "the sink cannot start", administrator)
 	case owns && creates:
 		f.ok("%s owns schema %s", role, d.schema)
+		if !createsSchemas {
+			f.none("%s may not create schemas: for `hubtail rebuild` an administrator makes %s_rebuild, or runs `hubtail migrate --owner %[1]s`", role, d.schema)
+		}
 	default:
 		f.fail(fmt.Sprintf("schema %s belongs to %s, not to %s", d.schema, owner, role),
 			"the sink adds columns and tables as HubSpot gets new properties and types: it needs to own them", administrator)
@@ -46,7 +48,7 @@ func checkRights(ctx context.Context, d *doctor, f *findings) {
 	}
 	if super {
 		f.warn(role+" is a superuser", "the sink needs to own one schema and no more; who gets hold of this URL has everything",
-			"make a role of its own: `hubtail init --help` shows the SQL, `hubtail migrate --owner ROLE` hands the schema over")
+			"make a role of its own: `hubtail migrate --owner ROLE --print` prints the SQL")
 	}
 }
 

@@ -58,7 +58,7 @@ func checkPosition(_ context.Context, d *doctor, f *findings) {
 		f.ok("the tables are at %d of stream %s, which is not to be seen from here", p.Seq, d.stream)
 		return
 	}
-	const rebuild = "fill a new schema from this log (--schema NAME, then start the sink), or point --stream at the old one"
+	const rebuild = "stop the sinks, `hubtail rebuild`, start them; or point --stream at the old one"
 	switch {
 	case !p.Created.IsZero() && !p.Created.Equal(info.Created.Truncate(time.Microsecond)) && p.Created.Sub(info.Created).Abs() > time.Millisecond:
 		f.fail(fmt.Sprintf("the tables are from a stream made %s, stream %s was made %s", p.Created.Format(time.RFC3339), d.stream, info.Created.Format(time.RFC3339)),

@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"crypto/rand"
 	"errors"
 	"fmt"
 	"io"
@@ -12,11 +13,11 @@ import (
 	"strings"
 	"time"
 
-	"github.com/jackc/pgx/v5"
 	"github.com/urfave/cli/v2"
 
 	"github.com/hubtail/hubtail/connector"
 	"github.com/hubtail/hubtail/connector/hubspot"
+	"github.com/hubtail/hubtail/migrations"
 )
 
 func initCommand() *cli.Command {
@@ -358,11 +359,12 @@ func (s *setup) printNext() {
 }
 
 func (s *setup) printRole(schema string) {
-	role := pgx.Identifier{s.c.String("role")}.Sanitize()
-	printf(s.out, "\nA database role with the least rights, as an administrator (Supabase: SQL Editor); then DATABASE_URL with its password:\n"+
-		"    create role %s login password 'a long one' connection limit 8;\n    create schema %s authorization %[1]s;\n"+
-		"    -- if the schema is there already: hubtail migrate --owner %[3]s\n",
-		role, pgx.Identifier{schema}.Sanitize(), s.c.String("role"))
+	role := s.c.String("role")
+	printf(s.out, "\nA database role with the least rights, for an administrator (Supabase: SQL Editor). The password is new and only here;\n"+
+		"put it and the role into DATABASE_URL (`hubtail migrate --owner %s --print` makes another):\n", role)
+	for line := range strings.Lines(migrations.RoleSQL(role, rand.Text(), ownerConnections, true) + migrations.OwnerSQL(schema, role)) {
+		printf(s.out, "    %s", line)
+	}
 }
 
 // printWebhooks lists what to subscribe, if webhooks are wanted.

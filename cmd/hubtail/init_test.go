@@ -55,8 +55,7 @@ func TestInitWritesWhatFlagsAndVariablesSay(t *testing.T) {
 	if r.code != exitDone {
 		t.Fatalf("%+v", r)
 	}
-	for _, words := range []string{"portal 4711", "crm.objects.deals.read", "create role \"least\" login", `create schema "crm" authorization "least"`,
-		"hubtail migrate --owner least", "contact.propertyChange", "deal.creation", "hubtail doctor", "hubtail source", "hubtail sink"} {
+	for _, words := range []string{"portal 4711", "crm.objects.deals.read", "create role", "schema %I authorization", "least", "crm", "hubtail migrate --owner least --print", "contact.propertyChange", "deal.creation", "hubtail doctor", "hubtail source", "hubtail sink"} {
 		if !strings.Contains(r.stdout, words) {
 			t.Errorf("it does not say %q:\n%s", words, r.stdout)
 		}
