@@ -40,6 +40,7 @@ type Applier struct {
 	rowSets                  rowSetPool
 
 	fence     atomic.Int64 // the newest sequence this Applier committed: a database that lacks it was set back
+	allNew    atomic.Bool  // the last batch was big and all of it new: write the next without looking what is there
 	skipKnown atomic.Bool  // the last batches were mostly known: look before decoding
 
 	reshapeDue chan struct{} // tells whoever reshapes tables beside this Applier; nil: it does so itself
@@ -223,6 +224,10 @@ func (a *Applier) tryCommit(ctx context.Context, s *segment, high, position uint
 			}
 		}
 		err := a.write(ctx, s, high, position)
+		if errors.Is(err, errNotNew) {
+			a.allNew.Store(false)
+			continue
+		}
 		// A stale catalogue is found by the generation, or by Postgres if the owner changed the table by hand.
 		if err != nil && attempt < 3 && (errors.Is(err, errStale) || classify(err) == faultSchema) {
 			for _, g := range s.groups {

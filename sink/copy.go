@@ -3,19 +3,31 @@ package sink
 import (
 	"encoding/binary"
 	"io"
+	"slices"
 	"strconv"
 	"strings"
 )
 
+// leaveOut takes out what the table has already, or newer, by the sequences that are stored.
+func (s *rowSet) leaveOut(stored map[int64]int64) {
+	if s.rewrite || len(stored) == 0 {
+		return
+	}
+	s.rows = slices.DeleteFunc(s.rows, func(row recordRow) bool {
+		seq, ok := stored[row.id]
+		return ok && seq >= row.seq && !row.purged
+	})
+}
+
 // split parts the set into rows whose id is not in stored, and the others. Both share the encoded values.
-func (s *rowSet) split(stored map[int64]bool) (added, others *rowSet) {
+func (s *rowSet) split(stored map[int64]int64) (added, others *rowSet) {
 	added, others = &rowSet{table: s.table, cells: s.cells, arena: s.arena}, &rowSet{table: s.table, cells: s.cells, arena: s.arena, rewrite: s.rewrite}
 	if len(stored) == 0 {
 		added.rows = s.rows
 		return added, others
 	}
 	for _, row := range s.rows {
-		if stored[row.id] {
+		if _, ok := stored[row.id]; ok {
 			others.rows = append(others.rows, row)
 		} else {
 			added.rows = append(added.rows, row)

@@ -3,7 +3,7 @@
 //	stream ─▶ collector ─▶ prepare ─▶ commit ─▶ ack
 //	          batches of   decode,    one transaction:
 //	          1,000 rows   cast,      rows, links, runs, cursors,
-//	          or 1 MB      encode     dead letters, position
+//	          or 2 MB      encode     dead letters, position
 //
 // The three stages work at the same time on three batches. A Sink is a durable consumer around an Applier; a rebuild or
 // a replay is the same Applier around another reader.
@@ -44,7 +44,8 @@
 //     TestRandomValuesAreCastAsPostgresCasts).
 //   - An older event never overwrites a newer one, a repeated one writes nothing, and neither does a purged record come
 //     back (TestOlderAndRepeatedEventsChangeNothing, TestOfOneRecordsEventsInABatchTheNewestCounts,
-//     TestAPurgedRecordLeavesATombstone).
+//     TestAPurgedRecordLeavesATombstone), also among rows that are copied (TestARowAmongNewOnesIsReplacedAllTheSame).
+//     It does not even lock the row, which would be written to the WAL (TestAnUnchangedRowWritesNoWAL).
 //   - The links of a record to an object type are those of its newest set, whatever came when
 //     (TestASetOfLinksIsReplacedWhole, TestSetsOfLinksInAnyOrderEndInTheNewest), a hundred thousand of them too
 //     (TestASetOfAHundredThousandLinksIsAppliedInSeconds); a purged record has none, from either end

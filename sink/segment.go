@@ -155,17 +155,12 @@ func (s *segment) takeRecord(m Message, subject schemas.Subject) error {
 
 // build decodes the group's events and encodes its rows for the table as it is now, which is created if there is none.
 func (a *Applier) build(ctx context.Context, g *group) error {
-	t := a.catalogue.get(g.object)
-	if t == nil {
-		var err error
-		if t, err = a.catalogue.load(ctx, a.pool, g.object); err != nil {
-			return err
-		}
-		if t == nil {
-			if t, err = a.createTable(ctx, g.object); err != nil {
-				return err
-			}
-		}
+	t, err := a.tableOf(ctx, g.object)
+	if err == nil && t == nil {
+		t, err = a.createTable(ctx, g.object)
+	}
+	if err != nil {
+		return err
 	}
 	size := 0
 	for _, m := range g.messages {
@@ -187,12 +182,20 @@ func (a *Applier) build(ctx context.Context, g *group) error {
 	return nil
 }
 
+// tableOf returns an object type's table, as it is known or else as it is; nil if there is none.
+func (a *Applier) tableOf(ctx context.Context, object string) (*table, error) {
+	if t := a.catalogue.get(object); t != nil {
+		return t, nil
+	}
+	return a.catalogue.load(ctx, a.pool, object)
+}
+
 // dropKnown leaves out the events that the table has already, or newer ones, before anything is decoded. It needs no
 // lock: a row's _seq only ever rises.
 func (a *Applier) dropKnown(ctx context.Context, g *group) error {
-	t := a.catalogue.get(g.object)
-	if t == nil {
-		return nil
+	t, err := a.tableOf(ctx, g.object)
+	if err != nil || t == nil {
+		return err
 	}
 	ids := make([]int64, 0, len(g.newest))
 	for id := range g.newest {

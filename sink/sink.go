@@ -20,7 +20,7 @@ import (
 const (
 	DefaultConsumer   = "hubtail-sink"
 	DefaultBatchRows  = 1_000
-	DefaultBatchBytes = 1 << 20
+	DefaultBatchBytes = 2 << 20
 )
 
 const (

@@ -92,7 +92,16 @@ const (
 	rewriteGuard = `where case when t._purged then excluded._purged and t._seq <= excluded._seq else excluded._purged or t._seq <= excluded._seq end`
 )
 
-// upsertSQL returns the one statement that writes records. Rows go in by id, so that two sinks that write the same rows cannot deadlock.
+// byID is the order that rows go in by, so that two sinks that write the same ones cannot deadlock.
+const byID = `order by r.id`
+
+// unlessKnown comes before byID where nobody has looked what the table has. Postgres rule: a row that ON CONFLICT meets and
+// its condition then leaves alone is locked, and that is written to the WAL.
+func unlessKnown(schema string, t *table) string {
+	return `where r._purged or not exists (select from ` + quote(schema, t.name) + ` k where k.id = r.id and k._seq >= r._seq)` + "\n"
+}
+
+// upsertSQL returns the one statement that writes records.
 func upsertSQL(schema string, t *table, s *upsertStatement) string {
 	var names, params, sets strings.Builder
 	for i, c := range systemColumns {
@@ -117,7 +126,8 @@ func upsertSQL(schema string, t *table, s *upsertStatement) string {
 		}
 	}
 	return fmt.Sprintf(`insert into %s as t (%s)
-select r.* from unnest(%s) as r(id) order by r.id
+select r.* from unnest(%s) as r(id, _seq, _merged_into, _created_at, _updated_at, _archived_at, _archived, _purged)
+`+byID+`
 on conflict (id) do update set %s_synced_at = now()
 `+guard, quote(schema, t.name), names.String(), params.String(), sets.String())
 }
@@ -147,6 +157,8 @@ func (s *rowSet) queueUpsert(batch *pgconn.Batch, schema string) {
 	sql := stmt.sql
 	if s.rewrite {
 		sql = strings.TrimSuffix(sql, guard) + rewriteGuard
+	} else if len(s.rows) < lookRows {
+		sql = strings.Replace(sql, byID, unlessKnown(schema, s.table)+byID, 1)
 	}
 	p.queue(batch, sql)
 }

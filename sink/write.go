@@ -2,6 +2,7 @@ package sink
 
 import (
 	"context"
+	"errors"
 	"fmt"
 
 	"github.com/jackc/pgx/v5/pgconn"
@@ -14,16 +15,23 @@ const (
 	// copyRows is from how many new rows on they go in by COPY, which costs Postgres a third of what the upsert costs
 	// (measured at 367 columns): it has no arrays to take apart.
 	copyRows = 50
+
+	uniqueViolation = "23505"
 )
 
+// errNotNew says that rows were copied in the belief that all of them are new, and one is not.
+var errNotNew = errors.New("a row is there already")
+
 // writing is one transaction that writes a segment. It takes one round trip if there are few rows; three if there are
-// many: a look at what is there, COPY of what is new, and the rest. Checks run on the server, and fail the transaction.
+// many: a look at what is there, COPY of what is new, and the rest. While a table is being filled the look is left out:
+// should a row be there after all, the whole is done again with it. Checks run on the server, and fail the transaction.
 type writing struct {
 	a       *Applier
 	conn    *pgconn.PgConn
 	request *pgconn.Batch // statements not yet sent
 	queued  int           // in request
 	written int64
+	copied  int64 // of written
 }
 
 // write writes a segment and moves the position, or does nothing.
@@ -51,6 +59,7 @@ func (a *Applier) write(ctx context.Context, s *segment, high, position uint64) 
 		return fmt.Errorf("write rows: %w", ownError(err))
 	}
 	a.count(s, offered, w.written)
+	a.allNew.Store(w.copied >= lookRows && w.copied == offered)
 	return nil
 }
 
@@ -113,52 +122,71 @@ func (w *writing) send(ctx context.Context) ([]*pgconn.Result, error) {
 // copyNew writes the rows that the big sets add to their tables, and returns the sets of what is left. Another sink may
 // add one of them at the same moment: then COPY fails on the key, and the batch is halved until it is upserted.
 func (w *writing) copyNew(ctx context.Context, sets []*rowSet) ([]*rowSet, error) {
-	looked := make(map[int]*rowSet) // by statement
-	for _, set := range sets {
-		if len(set.rows) >= lookRows {
-			ids := make([]int64, len(set.rows))
-			for i := range set.rows {
-				ids[i] = set.rows[i].id
-			}
-			looked[w.queued] = set
-			w.queue(`select id from `+quote(w.a.schema, set.table.name)+` where id = any($1)`, (&params{}).int8s(ids))
-		}
-	}
-	if len(looked) == 0 {
-		return sets, nil
-	}
-	results, err := w.send(ctx)
+	blind := w.a.allNew.Load()
+	stored, err := w.look(ctx, sets, blind)
 	if err != nil {
 		return nil, err
 	}
-	stored := make(map[*rowSet]map[int64]bool)
-	for i, set := range looked {
-		ids := make(map[int64]bool, len(results[i].Rows))
-		for _, row := range results[i].Rows {
-			id, err := parseInt8(row[0])
-			if err != nil {
-				return nil, err
-			}
-			ids[id] = true
-		}
-		stored[set] = ids
-	}
 	var rest []*rowSet
 	for _, set := range sets {
-		if ids, ok := stored[set]; ok && len(set.rows)-len(ids) >= copyRows {
-			added, others := set.split(ids)
+		set.leaveOut(stored[set])
+		if added, others := set.split(stored[set]); len(added.rows) >= copyRows && len(set.rows) >= lookRows {
 			tag, err := w.conn.CopyFrom(ctx, added.copyReader(), added.copySQL(w.a.schema))
+			var pgErr *pgconn.PgError
+			if blind && errors.As(err, &pgErr) && pgErr.Code == uniqueViolation {
+				return nil, errNotNew
+			}
 			if err != nil {
 				return nil, err
 			}
-			w.written += tag.RowsAffected()
+			w.copied += tag.RowsAffected()
 			set = others
 		}
 		if len(set.rows) > 0 {
 			rest = append(rest, set)
 		}
 	}
+	w.written += w.copied
 	return rest, nil
+}
+
+// look returns which of the big sets' rows are in their tables: none, it is believed, if blind.
+func (w *writing) look(ctx context.Context, sets []*rowSet, blind bool) (stored map[*rowSet]map[int64]int64, err error) {
+	looked := make(map[int]*rowSet) // by statement
+	stored = make(map[*rowSet]map[int64]int64)
+	for _, set := range sets {
+		if len(set.rows) < lookRows {
+			continue
+		}
+		stored[set] = make(map[int64]int64)
+		if !blind {
+			ids := make([]int64, len(set.rows))
+			for i := range set.rows {
+				ids[i] = set.rows[i].id
+			}
+			looked[w.queued] = set
+			w.queue(`select id, _seq from `+quote(w.a.schema, set.table.name)+` where id = any($1)`, (&params{}).int8s(ids))
+		}
+	}
+	if len(stored) == 0 {
+		return nil, nil // begin travels with the rest
+	}
+	results, err := w.send(ctx)
+	if err != nil {
+		return nil, err
+	}
+	for i, set := range looked {
+		for _, row := range results[i].Rows {
+			id, err := parseInt8(row[0])
+			if err != nil {
+				return nil, err
+			}
+			if stored[set][id], err = parseInt8(row[1]); err != nil {
+				return nil, err
+			}
+		}
+	}
+	return stored, nil
 }
 
 // rowSets returns what there is to write, and how many records were offered.
