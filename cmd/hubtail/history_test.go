@@ -173,6 +173,9 @@ func TestTailShowsWhatComesAndWhatCame(t *testing.T) {
 	}
 	r = s.must(nil, "tail", "--from", "1h", "--op", "archived,purged", "--limit", "2")
 	says(t, r.stdout, s.archived, s.erased)
+	r = s.must(nil, "tail", "--from", strconv.FormatUint(first.Seq, 10), "--limit", "1", "--json")
+	says(t, r.stdout, `{"seq":`+strconv.FormatUint(first.Seq, 10)+`,"logged_at":`)
+	s.run(nil, "tail", "--from", strconv.FormatUint(s.lastSeq()+2, 10)).complaint(t, exitUsage, "the log ends at")
 	s.run(nil, "tail", "--op", "exploded").complaint(t, exitUsage, "exploded")
 	s.run(nil, "tail", "--from", "soon").complaint(t, exitUsage, "soon")
 	s.run(nil, "tail", "tickets").complaint(t, exitUsage, "tickets")
@@ -186,7 +189,7 @@ func TestTailShowsWhatComesAndWhatCame(t *testing.T) {
 		return stream.CachedInfo().State.Consumers
 	}
 	before := consumers()
-	follower := s.start("tail", "--changed", "city", "contacts")
+	follower := s.start("tail", "--from", strconv.FormatUint(s.lastSeq()+1, 10), "--changed", "city", "contacts")
 	s.eventually(time.Minute, "tail reads", func() bool { return consumers() > before }, follower)
 	s.update(s.untouched, "Trier")
 	s.sync()

@@ -1,11 +1,13 @@
 package main
 
 import (
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
@@ -24,8 +26,8 @@ func tailCommand() *cli.Command {
 			"that restarts. It reads by a consumer of its own that leaves nothing behind, and takes nothing from sinks.\n" +
 			"--json prints one document per line, a shape that stays: {\"seq\": of the stream, \"logged_at\", \"origin\", \"event\": the event\n" +
 			"as schemas/README.md specifies it}. --changed shows events in which one of the properties changed, and records that\n" +
-			"were created with one. --from takes a duration before now (2h, 7d), a time (2026-03-01, \"2026-03-01 14:30\"), a sequence\n" +
-			"of the log, or start.\n\n" +
+			"were created with one. --from takes a duration before now (2h, 7d), a time (2026-03-01, \"2026-03-01 14:30\"), the sequence\n" +
+			"of the first message, or start.\n\n" +
 			"Examples:\n  hubtail tail\n  hubtail tail --changed lifecyclestage contacts\n" +
 			"  hubtail tail --from 1h --op archived,merged\n" +
 			"  hubtail tail --json deals | jq --unbuffered 'select(.event.properties.dealstage == \"closedwon\")'\n" +
@@ -84,17 +86,27 @@ func runTail(c *cli.Context, p *parts) error {
 	if err != nil {
 		return err
 	}
-	from, err := log.moment(c.Context, c.String("from"))
+	from, err := log.tailFrom(c.Context, c.String("from"))
 	if err != nil {
 		return err
 	}
-	err = log.Follow(c.Context, from.Seq+1, log.Filters(objects...), t.show, func(err error) {
+	err = log.Follow(c.Context, from, log.Filters(objects...), t.show, func(err error) {
 		p.log.Warn("the log does not answer, trying on", "error", err)
 	})
 	if errors.Is(err, errShown) || c.Context.Err() != nil {
 		return nil
 	}
 	return err
+}
+
+// tailFrom returns the sequence to begin at: of a time the next one, of a sequence that one, also if it is still to come, so
+// that whoever has seen some can go on behind them.
+func (p *past) tailFrom(ctx context.Context, text string) (uint64, error) {
+	if seq, err := strconv.ParseUint(text, 10, 64); err == nil && seq <= p.LastSeq+1 {
+		return seq, nil
+	}
+	m, err := p.moment(ctx, text)
+	return m.Seq + 1, err
 }
 
 // show writes an event if it is one that was asked for.
