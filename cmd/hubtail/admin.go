@@ -129,12 +129,15 @@ func (a *admin) routes() http.Handler {
 	})
 	a.page.Register(mux)
 	mux.Handle("GET /api/status", a.page.Guard(http.HandlerFunc(a.apiStatus)))
-	mux.Handle("GET /metrics", a.page.Guard(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+	mux.Handle("GET /metrics", a.page.Guard(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		w.Header().Set("Content-Type", metricsType)
 		var m metricsText
 		m.process()
 		if parts := a.parts.Load(); parts != nil {
 			m.parts(parts)
+		}
+		if mon := a.monitor.Load(); mon != nil && mon.sink != nil {
+			m.tables(mon.read(r.Context(), statusIdleEvery))
 		}
 		_, _ = io.WriteString(w, m.String()) // whoever asked is gone then
 	})))

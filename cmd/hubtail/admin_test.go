@@ -171,6 +171,7 @@ func TestMetricsAreDocumentedAndWellFormed(t *testing.T) {
 	m.objects([]connector.ObjectStatus{{Object: "contacts", Phase: connector.PhaseLive, CompleteThrough: time.Unix(1_700_000_000, 500_000_000), SettleMS: 2500, Late: 3, Hints: 7, Hydrated: 5}, {Object: "a\"b\\c\n"}})
 	m.hubspot(hubspot.Usage{Requests: map[string]int64{"list": 3, "search": 4}, Daily: hubspot.Daily{Limit: 10, Remaining: 5}, Breaker: "half-open"})
 	m.sink(sink.Stats{Position: 12_345_678, CommitTime: 1500 * time.Microsecond})
+	m.tables(&status{Tables: &tablesStatus{DeadLetters: 4}, Objects: []objectStatus{{Object: "deals", DeadLetters: new(int64), TablesThrough: time.Unix(1_700_000_001, 0)}}})
 
 	page, err := os.ReadFile("../../docs/metrics.md")
 	must(t, err)
@@ -199,7 +200,7 @@ func TestMetricsAreDocumentedAndWellFormed(t *testing.T) {
 		`hubtail_complete_through_timestamp_seconds{object="contacts"}`: 1_700_000_000.5, "hubtail_sink_position": 12_345_678,
 		`hubtail_settle_seconds{object="contacts"}`: 2.5, `hubtail_late_changes_total{object="contacts"}`: 3,
 		`hubtail_webhook_hints_total{object="contacts"}`: 7, `hubtail_webhook_records_total{object="contacts"}`: 5,
-		"hubtail_sink_commit_seconds": 0.0015,
+		"hubtail_sink_commit_seconds": 0.0015, "hubtail_dead_letters": 4, `hubtail_tables_complete_through_timestamp_seconds{object="deals"}`: 1_700_000_001,
 	} {
 		if got := figure(t, m.String(), sample); got != want {
 			t.Errorf("%s is %v, want %v", sample, got, want)

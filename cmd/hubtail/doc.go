@@ -30,7 +30,8 @@
 //   - long-running commands wait for NATS and Postgres to start (TestServicesWaitForNATSAndPostgres), but not for what
 //     says no (TestServicesDoNotWaitForWhatSaysNo)
 //   - a service says whether it lives, can work and how far it is (TestHealthChecksAndMetricsOfServices,
-//     TestReadinessSaysWhatIsMissing); every metric is in docs/metrics.md (TestMetricsAreDocumentedAndWellFormed); several
+//     TestReadinessSaysWhatIsMissing); every metric is in docs/metrics.md (TestMetricsAreDocumentedAndWellFormed), and the alert
+//     rules and the dashboard in deploy/ use no other (TestAlertRulesAndDashboardFitTheMetrics); several
 //     services need no addresses of their own (TestAnAddressInUseIsAnErrorOnlyIfItWasAskedFor)
 //   - the status page of a source without a database and of a sink without HubSpot says what it does not know, and its
 //     /api/status is the JSON of status (TestStatusPagesSayWhatTheyKnowAndWhatNot); the admin listener answers to its own

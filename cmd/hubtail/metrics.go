@@ -134,6 +134,9 @@ func (m *metricsText) hubspot(u hubspot.Usage) {
 	m.gauge("hubtail_hubspot_waiting_calls", "Calls that wait for the budget.", float64(u.Waiting))
 	m.gauge("hubtail_hubspot_window_used", "Requests of the burst quota's window in use.", float64(u.Window.Used))
 	m.gauge("hubtail_hubspot_window_limit", "Requests per window that this source may use.", float64(u.Window.Limit))
+	m.gauge("hubtail_hubspot_search_used", "Searches of the search quota's interval in use.", float64(u.Search.Used))
+	m.gauge("hubtail_hubspot_search_limit", "Searches per interval that this source may use.", float64(u.Search.Limit))
+	m.gauge("hubtail_hubspot_calls_in_flight", "Calls on the wire.", float64(u.InFlight))
 	m.gauge("hubtail_hubspot_daily_used", "Requests that this source sent since the account's day began, or since it started.", float64(u.Daily.Used))
 	if u.Daily.Limit > 0 {
 		m.gauge("hubtail_hubspot_daily_limit", "The account's daily quota.", float64(u.Daily.Limit))
@@ -166,4 +169,17 @@ func (m *metricsText) sink(s sink.Stats) {
 		failing = 1
 	}
 	m.gauge("hubtail_sink_failing", "1 while the sink waits because of an error.", failing)
+}
+
+// tables writes what the database says; it is up to a minute old.
+func (m *metricsText) tables(s *status) {
+	m.family("hubtail_tables_complete_through_timestamp_seconds", "gauge", "Everything modified before is in the tables, Unix time; 0 before the first full read is applied.")
+	for _, o := range s.Objects {
+		if o.DeadLetters != nil {
+			m.sample("hubtail_tables_complete_through_timestamp_seconds", seconds(o.TablesThrough), "object", o.Object)
+		}
+	}
+	if s.Tables != nil {
+		m.gauge("hubtail_dead_letters", "Messages in the table dead_letters now.", float64(s.Tables.DeadLetters))
+	}
 }

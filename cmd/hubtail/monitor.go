@@ -153,7 +153,7 @@ func (m *monitor) read(ctx context.Context, atMost time.Duration) *status {
 
 // fillRows fills in the numbers of rows. The caller holds mu.
 func (m *monitor) fillRows(ctx context.Context, s *status, tables map[string]string) error {
-	if began := time.Now(); began.After(m.countAt) {
+	if began := time.Now(); began.After(m.countAt) || len(m.counted) < len(tables) {
 		counted := make(map[string]rowCount, len(tables))
 		for object, table := range tables {
 			n, err := m.countTable(ctx, table)

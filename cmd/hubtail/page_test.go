@@ -30,7 +30,7 @@ func TestStatusPagesSayWhatTheyKnowAndWhatNot(t *testing.T) {
 	var ofSource, ofSink string
 	s.eventually(runBound, "both are well", func() bool {
 		ofSource, ofSink = page(sourceURL), page(sinkURL)
-		return strings.Contains(ofSource, "All is well") && strings.Contains(ofSink, "All is well") && strings.Contains(ofSink, "contacts live")
+		return strings.Contains(ofSource, "All is well") && strings.Contains(ofSink, "All is well") && strings.Contains(ofSink, "210 rows in the tables")
 	}, source, sink)
 	for _, test := range []struct {
 		page  string
