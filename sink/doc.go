@@ -122,29 +122,31 @@
 // TABLE ... SET SCHEMA, and gives the new ones the rights, policies, triggers, foreign keys, publications and views of the old
 // ones. As the new tables have all that the old ones had, what a sink knows of its position stays true.
 //
-//		live     hubspot.contacts ──────────────── swap ─▶ hubspot_rebuild.contacts   kept for Rollback
-//		shadow   hubspot_rebuild.contacts ─ fill ─ swap ─▶ hubspot.contacts
+//	live     hubspot.contacts ──────────────── swap ─▶ hubspot_rebuild.contacts   kept for Rollback
+//	shadow   hubspot_rebuild.contacts ─ fill ─ swap ─▶ hubspot.contacts
 //
-//	  - It ends in the tables that the log says, damaged ones too, and says what was wrong with them
-//	    (TestARebuildEndsInTheSameTables, TestARebuildRepairsDamagedTablesAndSaysWhatWasWrong). It knows no HubSpot.
-//	  - Readers see no error, no row less and nothing older than before; running sinks go on, and lose and double nothing
-//	    (TestReadersAndSinksGoOnDuringARebuild). Nobody waits for the swap longer than its try may take, 40 ms unless told
-//	    otherwise (TestASwapDoesNotHoldReadersUp); transactions older than the new tables are waited for, up to 30 s
-//	    (TestATransactionOlderThanTheNewTablesIsWaitedFor).
-//	  - Rights, policies, comments, indexes, constraints, triggers, columns of the owner's, views, foreign keys of others,
-//	    publications and settings are as before (TestWhatIsOnTheTablesCarriesOver); whatever else Postgres knows to depend on the
-//	    tables is named, and nothing is begun without leave (TestARebuildSaysWhatDoesNotCarryOverBeforeItBegins). The owner's
-//	    triggers do not fire for it. Not carried over are comments on constraints and triggers, and tablespaces.
-//	  - Interrupted at any point, the live tables are whole, old or new, and the next rebuild comes through
-//	    (TestARebuildInterruptedAfterAnyStepLeavesTheTablesWhole, TestTwoRebuildsDoNotWorkAtOnce).
-//	  - Some object types are rebuilt alone: their tables of records, with definitions and pipelines, not links, cursors and runs
-//	    (TestOneObjectTypeIsRebuiltAlone).
-//	  - Tables of a stream that is gone are filled from the present one; what was erased stays erased
-//	    (TestTablesOfARecreatedStreamAreRebuilt). A deletion for privacy during a rebuild leaves no value
-//	    (TestADeletionForPrivacyDuringARebuildLeavesNoValue).
-//	  - Its role owns the live schema and the copy's, and nothing else (TestARebuildNeedsNoMoreThanItsTwoSchemas); a transaction
-//	    pooler will do (TestARebuildWorksThroughATransactionPooler).
-//	  - A copy is not dropped with what others built on it (TestACopyIsNotDroppedWithWhatDependsOnIt).
+// Its promises:
+//
+//   - It ends in the tables that the log says, damaged ones too, and says what was wrong with them
+//     (TestARebuildEndsInTheSameTables, TestARebuildRepairsDamagedTablesAndSaysWhatWasWrong). It knows no HubSpot.
+//   - Readers see no error, no row less and nothing older than before; running sinks go on, and lose and double nothing
+//     (TestReadersAndSinksGoOnDuringARebuild). Nobody waits for the swap longer than its try may take, 40 ms unless told
+//     otherwise (TestASwapDoesNotHoldReadersUp); transactions older than the new tables are waited for, up to 30 s
+//     (TestATransactionOlderThanTheNewTablesIsWaitedFor).
+//   - Rights, policies, comments, indexes, constraints, triggers, columns of the owner's, views, foreign keys of others,
+//     publications and settings are as before (TestWhatIsOnTheTablesCarriesOver); whatever else Postgres knows to depend on the
+//     tables is named, and nothing is begun without leave (TestARebuildSaysWhatDoesNotCarryOverBeforeItBegins). The owner's
+//     triggers do not fire for it. Not carried over are comments on constraints and triggers, and tablespaces.
+//   - Interrupted at any point, the live tables are whole, old or new, and the next rebuild comes through
+//     (TestARebuildInterruptedAfterAnyStepLeavesTheTablesWhole, TestTwoRebuildsDoNotWorkAtOnce).
+//   - Some object types are rebuilt alone: their tables of records, with definitions and pipelines, not links, cursors and runs
+//     (TestOneObjectTypeIsRebuiltAlone).
+//   - Tables of a stream that is gone are filled from the present one; what was erased stays erased
+//     (TestTablesOfARecreatedStreamAreRebuilt). A deletion for privacy during a rebuild leaves no value
+//     (TestADeletionForPrivacyDuringARebuildLeavesNoValue).
+//   - Its role owns the live schema and the copy's, and nothing else (TestARebuildNeedsNoMoreThanItsTwoSchemas); a transaction
+//     pooler will do (TestARebuildWorksThroughATransactionPooler).
+//   - A copy is not dropped with what others built on it (TestACopyIsNotDroppedWithWhatDependsOnIt).
 //
 // # What a comparison leaves out
 //

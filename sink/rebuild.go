@@ -239,6 +239,7 @@ func (r *rebuilding) begins(ctx context.Context, phase string) {
 	r.phase, r.since = phase, time.Now()
 	r.progress = RebuildProgress{Phase: phase}
 	r.log.InfoContext(ctx, "rebuild", "phase", phase, "copy", r.copy)
+	_ = NoteCopy(ctx, r.pool, r.live, r.copy, phase, 0, 0, 0) // for `status`; no matter of success
 	r.shows()
 }
 
@@ -287,6 +288,15 @@ func (r *rebuilding) alone(ctx context.Context) (release func(), err error) {
 		return nil, err
 	}
 	return release, nil
+}
+
+// Rebuilding reports whether a rebuild of a schema is under way.
+func Rebuilding(ctx context.Context, pool *pgxpool.Pool, live string) (is bool, err error) {
+	err = pool.QueryRow(ctx, `select not pg_try_advisory_xact_lock_shared(hashtextextended('hubtail rebuild ' || $1, 0))`, live).Scan(&is)
+	if err != nil {
+		return false, fmt.Errorf("look for a rebuild of %s: %w", live, err)
+	}
+	return is, nil
 }
 
 // PlanRebuild says what a rebuild would do, and changes nothing.

@@ -64,7 +64,7 @@ func (r *rebuilding) runSteps(ctx context.Context, steps []rebuildStep) error {
 		}
 	}
 	r.ends()
-	return nil
+	return NoteCopy(ctx, r.pool, r.live, r.copy, "", 0, 0, 0)
 }
 
 // fill applies the last message of every subject, and all runs and dead letters that the log still has, to the shadow.

@@ -63,7 +63,15 @@ func TestARebuildKilledAnywhereLeavesTheTablesWhole(t *testing.T) {
 		}, source, follower)
 		rebuild.kill()
 	}
+	if phase, _ := look(); strings.HasPrefix(phase, "shadow") {
+		if text := s.run(nil, "status").stdout; !strings.Contains(text, "schema hubspot_rebuild: interrupted while") {
+			t.Errorf("status does not say that a rebuild was interrupted:\n%s", text)
+		}
+	}
 	s.must(nil, "rebuild")
+	if text := s.run(nil, "status").stdout; !strings.Contains(text, "schema hubspot_rebuild: the tables before the rebuild") {
+		t.Errorf("status does not say that the old tables are kept:\n%s", text)
+	}
 	stopLive()
 	changed := s.simulator.Now()
 	s.eventually(2*time.Minute, "the tables are complete again", func() bool { return s.completeThrough(conn, objects, changed) }, source, follower)

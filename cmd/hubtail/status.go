@@ -234,6 +234,7 @@ func (s *status) judge(stale time.Duration) {
 	}
 	s.judgeLinks()
 	s.judgeVerified()
+	s.judgeCopies()
 	if s.Tables != nil && s.Tables.DeadLetters > letters {
 		s.problem("%d dead letters are of no object type: see `hubtail dead-letters list`", s.Tables.DeadLetters-letters)
 	}
@@ -271,6 +272,7 @@ func (s *status) print(w io.Writer) {
 			printf(w, " of %d, %s messages behind", s.Log.LastSeq, thousands(int64(s.Log.LastSeq-min(s.Log.LastSeq, s.Tables.Position))))
 		}
 		printf(w, "\n")
+		s.Tables.printCopies(w, s.At)
 	}
 	if q := s.Quota; q != nil {
 		printf(w, "quota   %s requests since the source started, %d refused (429)", thousands(q.Requests), q.RateLimited)

@@ -17,6 +17,8 @@ type tablesStatus struct {
 	Position    uint64    `json:"position"` // everything up to this stream sequence is in the tables
 	UpdatedAt   time.Time `json:"updated_at,omitzero"`
 	DeadLetters int64     `json:"dead_letters"`
+	// Copies are the other schemas filled from this log: what a rebuild fills or keeps, tables as of some time.
+	Copies []tablesCopy `json:"copies,omitempty"`
 }
 
 // readTables fills in the tables' side of every object type.
@@ -44,6 +46,9 @@ func (p *parts) fillTables(ctx context.Context, pool *pgxpool.Pool, s *status) (
 		return nil, err
 	}
 	s.Tables = t
+	if t.Copies, err = p.readCopies(ctx, pool); err != nil {
+		return nil, err
+	}
 	rows, err := pool.Query(ctx, `select o.object, o.table_name, coalesce(c.complete_through, '0001-01-01'), c.at,
 			(select count(*) from `+p.table("dead_letters")+` d where d.object = o.object)
 		from `+p.table("objects")+` o left join `+p.table("cursors")+` c using (object) order by o.object`)
