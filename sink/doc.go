@@ -107,8 +107,20 @@
 //     (TestTablesAsOfAMomentAreClosedAndErasedLikeTheOthers).
 //   - Every table has row level security on and no policy, from the transaction that creates it
 //     (TestNothingIsReadableForSupabasesPublicRoles).
-//   - Nothing depends on a session: a transaction pooler will do (TestATransactionPoolerIsNoObstacle,
-//     TestMigrationsWorkThroughATransactionPooler).
+//   - An object type is exposed to the roles that are named, with the rows and columns that are named, and to nobody else
+//     (TestExposeShowsChosenObjectsToChosenRolesOnly, TestExposeInPublicTakesBackWhatSupabaseGrantsByDefault); policies of the
+//     owner's own decide, if so wished (TestPoliciesOfTheOwnerDecideWhatIsExposed). What exposes it follows new columns and
+//     types (TestExposedViewsFollowTheTable) and leaves no trace in the end (TestWhatIsNoLongerExposedLeavesNoTrace). Realtime
+//     shows no more than that (TestRealtimeSeesWhatTheRoleMaySee). What is in the way is said (TestExposeSaysWhatIsInTheWay).
+//   - A role that owns the schema and may create others suffices for all of it, and reaches nothing else
+//     (TestTheDocumentedRoleSufficesAndReachesNothingElse). A reader sees all records, those of later object types too, and
+//     changes nothing (TestAReaderReadsAllRecordsAndChangesNothing).
+//   - Nothing depends on a session: every pooler will do (TestTheSinkWorksThroughEveryPooler, TestATransactionPoolerIsNoObstacle,
+//     TestMigrationsWorkThroughATransactionPooler), may restart (TestAPoolerThatRestartsOnlyDelays), and is not asked for
+//     what it refuses (TestSettingsThatPoolersRefuseAreLeftOut). One connection suffices (TestOneConnectionSuffices), and a
+//     role's statement_timeout stops no long work (TestARolesStatementTimeoutStopsNoLongWork).
+//   - A connection that is refused, or an address that is reached by IPv6 only, leads to an error that says what helps
+//     (TestErrorsOfConnectingSayWhatHelps, TestAnAddressThatIsReachedByIPv6OnlyLeadsToThePooler).
 //   - Run stops within ten seconds of its context's end, with what it had begun committed and acknowledged
 //     (TestStoppingCommitsAndAcknowledgesWhatWasBegun).
 //   - Memory is bounded by batch sizes, whatever the size of portal, log or message.
@@ -157,9 +169,11 @@
 //
 // # A role with the least rights
 //
-//	create role hubtail login password '...' connection limit 8;
+//	create role hubtail login password '...' connection limit 12;
 //	create schema hubspot authorization hubtail;
-//	create schema hubspot_rebuild authorization hubtail; -- for rebuilds
+//	grant create on database postgres to hubtail; -- for rebuilds, tables as of a time, and exposed views
 //
-// It owns its schema and needs nothing else, superuser and BYPASSRLS least of all: an owner passes row level security.
+// It owns its schemas and needs nothing else, superuser and BYPASSRLS least of all: an owner passes row level security. Instead
+// of the last right, schemas made for it do: `create schema hubspot_rebuild authorization hubtail`. `hubtail migrate --owner
+// hubtail --print` prints all of it; docs/supabase.md is the guide.
 package sink

@@ -104,7 +104,7 @@ func (s *exposing) expose(ctx context.Context, want Exposure) error {
 	if err := s.makeView(ctx, &e); err != nil {
 		return err
 	}
-	if err := s.execAll(ctx, policySQL(s.schema, &e)); err != nil {
+	if err := s.makePolicy(ctx, &e); err != nil {
 		return err
 	}
 	return s.write(ctx, e)
@@ -214,6 +214,20 @@ func (s *exposing) makeView(ctx context.Context, e *exposed) error {
 		return err
 	}
 	return s.execAll(ctx, append([]string{createViewSQL(s.schema, e, columns)}, viewRightsSQL(s.schema, e, columns, s.publicRoles(ctx))...)...)
+}
+
+// makePolicy makes the policy, in the name of the role that is connected if its condition may use functions that only an
+// administrator reaches, such as Supabase's auth.jwt().
+func (s *exposing) makePolicy(ctx context.Context, e *exposed) error {
+	if e.Policy != "true" {
+		if err := s.as(ctx, false); err != nil {
+			return err
+		}
+	}
+	if err := s.execAll(ctx, policySQL(s.schema, e)); err != nil {
+		return err
+	}
+	return s.as(ctx, true)
 }
 
 // publicRoles are the roles of the Data API, which may get rights on everything new in the schema public by default.

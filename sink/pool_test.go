@@ -80,6 +80,22 @@ func TestAnAddressThatIsReachedByIPv6OnlyLeadsToThePooler(t *testing.T) {
 	}
 }
 
+func TestTheGuideHasEveryRefusalThatHasAdvice(t *testing.T) {
+	t.Parallel()
+	guide, err := os.ReadFile("../docs/supabase.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, a := range connectAdvice {
+		if !strings.Contains(string(guide), a.text) {
+			t.Errorf("docs/supabase.md does not have %q", a.text)
+		}
+		if got := adviseConnect(errors.New("FATAL: "+a.text), &pgx.ConnConfig{}).Error(); !strings.HasSuffix(got, a.advice) {
+			t.Errorf("%s: %s", a.text, got)
+		}
+	}
+}
+
 func TestFaultsAreToldApart(t *testing.T) {
 	t.Parallel()
 	pg := func(code string) error { return fmt.Errorf("write rows: %w", &pgconn.PgError{Code: code}) }

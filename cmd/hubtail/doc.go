@@ -6,7 +6,7 @@
 //	main.go         signals, exit codes; app.go the command table and help
 //	flags.go        options, one to one with flags; environment.go the file of settings and mistakes in variables
 //	parts.go        NATS, HubSpot client, source, database, sink: built from options, closed in reverse order
-//	COMMAND.go      one file per command: its flags, help and body (up, source, sink, backfill, sync, verify, rebuild, erase, migrate,
+//	COMMAND.go      one file per command: its flags, help and body (up, source, sink, backfill, sync, verify, rebuild, erase, migrate, expose,
 //	                status, webhooks, nats, simulator, demo); oneshot.go is what backfill and sync share, applied.go waits
 //	                until everything is in the tables
 //	statustables.go the database's side of status
@@ -56,6 +56,8 @@
 //     (TestDoctorDeliversToARunningReceiver, TestDoctorTellsReceiversFromOthers), files and disk
 //     (TestDoctorLooksAtSecretsAndDisk); no part that hangs stops another (TestAHangingPartStopsNoOtherCheck), and scripts
 //     have an exit code and JSON (TestDoctorIsOneCommandWithAnExitCode)
+//   - commands, flags and errors that documents show are those of the program (TestCommandsInDocumentsExist,
+//     TestErrorsInDocumentsAreThoseOfTheProgram)
 //   - a rebuild that is killed at any moment leaves whole tables, under a running source and sink, and the next one comes
 //     through; so does the way back (TestARebuildKilledAnywhereLeavesTheTablesWhole, TestRebuildRefusesWrongUsage)
 //   - a webhook becomes a row (TestAWebhookBecomesARow), also when no source ran as it came (TestReceiversNeedNoRunningSource)
@@ -83,6 +85,9 @@
 //   - rebuild --as-of builds the tables as they were at a moment (TestRebuildAsOfBuildsTheTablesOfThen)
 //   - explain says why a record is, or is not, in the tables, with what it can look at
 //     (TestExplainSaysWhyARecordIsOrIsNotThere)
+//   - every block of docs/supabase.md works as it stands there (TestTheSupabaseGuideWorks), with a role that owns its schema and
+//     no more, every command through a transaction pooler too (TestEveryCommandWorksThroughATransactionPooler); expose says
+//     what it would do, does it and undoes it (TestExposePrintsListsAndRemoves)
 //   - the demo finds a wrong value (TestDemoFindsASabotagedTable) and leaves nothing behind, however it ends
 //     (TestInterruptedDemoFailsAndLeavesNothing, TestDemoWhoseOutputIsClosedLeavesNothing)
 package main

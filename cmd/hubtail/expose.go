@@ -104,6 +104,9 @@ func runExpose(c *cli.Context, p *parts, objects []string) error {
 	if errors.Is(err, sink.ErrExposure) {
 		return usageError{err}
 	}
+	if codeOf(err) == codeNoRight {
+		return fmt.Errorf("%w (run it as an administrator: on Supabase with the connection string of postgres)", err)
+	}
 	if err != nil {
 		return err
 	}
