@@ -11,6 +11,46 @@ import (
 	"github.com/urfave/cli/v2"
 )
 
+// foreign are texts of other programs among those that docs/operations.md explains.
+var foreign = []string{"no such host", "network is unreachable", "db.PROJECT.supabase.co", "prepared statement ... does not exist", "already exists",
+	"permission denied for schema", "cannot execute ... in a read-only transaction", "hubspot answered 401", "hubspot answered 403 MISSING_SCOPES"}
+
+// TestErrorsInDocumentsAreThoseOfTheProgram looks for what the tables of docs/operations.md explain in the source.
+func TestErrorsInDocumentsAreThoseOfTheProgram(t *testing.T) {
+	t.Parallel()
+	var source strings.Builder
+	for _, pattern := range []string{"*.go", "../../sink/*.go", "../../connector/*.go", "../../connector/hubspot/*.go", "../../internal/*/*.go", "../../migrations/*.go"} {
+		files, err := filepath.Glob(pattern)
+		must(t, err)
+		for _, file := range files {
+			if !strings.HasSuffix(file, "_test.go") {
+				text, err := os.ReadFile(file)
+				must(t, err)
+				source.Write(text)
+			}
+		}
+	}
+	text, err := os.ReadFile("../../docs/operations.md")
+	must(t, err)
+	explained := 0
+	for _, row := range regexp.MustCompile(`(?m)^\| `+"(`[^|]*)"+` \|.*\|.*\|$`).FindAllStringSubmatch(string(text), -1) {
+		for _, said := range inlineCode.FindAllStringSubmatch(row[1], -1) {
+			if slices.Contains(foreign, said[1]) {
+				continue
+			}
+			for _, part := range regexp.MustCompile(`\.\.\.| N `).Split(said[1], -1) {
+				explained++
+				if part = strings.TrimSpace(strings.TrimPrefix(part, "N ")); !strings.Contains(source.String(), part) {
+					t.Errorf("no error says %q (%s)", part, said[1])
+				}
+			}
+		}
+	}
+	if explained < 20 {
+		t.Errorf("%d texts are explained, that is too few to be true", explained)
+	}
+}
+
 var (
 	inlineCode  = regexp.MustCompile("`([^`\n]+)`")
 	commandLine = regexp.MustCompile(`(?:^|[\s/"'(;])hubtail((?:\s+[^\s|&;#)\x60]+)+)`)

@@ -2,15 +2,20 @@ package main
 
 import (
 	"context"
+	"crypto/x509"
 	"encoding/json"
+	"errors"
+	"fmt"
 	"io"
 	"log/slog"
+	"net"
 	"net/http"
 	"net/http/httptest"
 	"os"
 	"path/filepath"
 	"slices"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -156,7 +161,7 @@ func TestDoctorFindsWhatIsWrongWithHubSpot(t *testing.T) {
 		}, check: "search", severity: severityWarn, words: []string{"500", "status.hubspot.com"}},
 		"out of order": {break_: func(s *simulator.Simulator) { s.Inject(simulator.Fault{Kind: simulator.FaultHTML}) }, check: "token", severity: severityFail, words: []string{"502"}},
 		"nobody there": {set: func(o *options) { o.hubspotURL = "http://127.0.0.1:1" }, check: "token", severity: severityFail, words: []string{"nothing listens there", "--hubspot-url"}},
-		"no such name": {set: func(o *options) { o.hubspotURL = "http://hubspot.invalid" }, check: "token", severity: severityFail, words: []string{"cannot be resolved", "--hubspot-url"}},
+		"no such name": {set: func(o *options) { o.hubspotURL = "http://hubspot..invalid" }, check: "token", severity: severityFail, words: []string{"cannot be resolved", "--hubspot-url"}},
 		"no address":   {set: func(o *options) { o.hubspotURL = "api.hubapi.com" }, check: "token", severity: severityFail, words: []string{"--hubspot-url"}},
 	}
 	for name, test := range tests {
@@ -192,6 +197,24 @@ func TestDoctorTellsWhatIsWrongWithTLS(t *testing.T) {
 	for address, words := range map[string]string{server.URL: "an authority that this machine does not know", "https" + strings.TrimPrefix(plain.URL, "http"): "does not speak TLS"} {
 		d := patient(t, func(o *options) { o.hubspotURL, o.hubspotToken = address, "pat-x" })
 		d.examine(t.Context()).requireFinding(t, "hubspot", "token", severityFail, words)
+	}
+}
+
+func TestDoctorTellsKindsOfNetworkTrouble(t *testing.T) {
+	t.Parallel()
+	for words, err := range map[string]error{
+		"name server does not answer": &net.DNSError{Err: "i/o timeout", IsTimeout: true},
+		"name cannot be resolved":     &net.DNSError{Err: "no such host", IsNotFound: true},
+		"for another name":            fmt.Errorf("x: %w", x509.HostnameError{Certificate: &x509.Certificate{}, Host: "x"}),
+		"is not valid now":            x509.CertificateInvalidError{Reason: x509.Expired},
+		"nothing listens there":       fmt.Errorf("x: %w", syscall.ECONNREFUSED),
+		"no route":                    syscall.ENETUNREACH,
+		"no answer in time":           context.DeadlineExceeded,
+		"":                            errors.New("something else"),
+	} {
+		if got := networkAdvice(err, "NATS_URL"); !strings.Contains(got, words) || (got == "") != (words == "") {
+			t.Errorf("%v: %q, want %q", err, got, words)
+		}
 	}
 }
 

@@ -155,7 +155,7 @@ func TestDoctorFindsWhatIsWrongWithTheDatabase(t *testing.T) {
 			return u.String()
 		}, "connection", severityFail, []string{"does not exist"}},
 		"no server": {func(*ward) string { return "postgres://u:p4ssw0rd@127.0.0.1:1/x" }, "connection", severityFail, []string{"nothing listens there", "DATABASE_URL"}},
-		"no name":   {func(*ward) string { return "postgres://u:p4ssw0rd@db.abc.supabase.co.invalid/x" }, "connection", severityFail, []string{"cannot be resolved", "session pooler"}},
+		"no name":   {func(*ward) string { return "postgres://u:p4ssw0rd@db.abc.supabase.co..invalid/x" }, "connection", severityFail, []string{"cannot be resolved", "session pooler"}},
 		"no URL":    {func(*ward) string { return "postgres://u:p4%zz@127.0.0.1/x" }, "connection", severityFail, []string{"%23"}},
 		"no TLS":    {func(w *ward) string { return strings.ReplaceAll(w.url, "sslmode=disable", "sslmode=require") }, "connection", severityFail, []string{"sslmode=disable"}},
 	}

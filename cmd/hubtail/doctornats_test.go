@@ -186,7 +186,7 @@ func TestDoctorTellsWhyNATSCannotBeReached(t *testing.T) {
 		"wrong password": {func(o *options) { o.natsURL = strings.Replace(users, "://", "://admin:wrong@", 1) }, "connection", []string{"are not those of the server"}},
 		"no user":        {func(o *options) { o.natsURL = users }, "connection", []string{"are not those of the server"}},
 		"no creds file":  {func(o *options) { o.natsURL, o.natsCreds = plain, "/nonexistent/x.creds" }, "connection", []string{"/nonexistent/x.creds"}},
-		"no such name":   {func(o *options) { o.natsURL = "nats://nats.invalid:4222" }, "connection", []string{"cannot be resolved"}},
+		"no such name":   {func(o *options) { o.natsURL = "nats://nats..invalid:4222" }, "connection", []string{"cannot be resolved"}},
 		"wants TLS":      {func(o *options) { o.natsURL = strings.Replace(plain, "nats:", "tls:", 1) }, "connection", []string{"has no TLS"}},
 		"too old":        {func(o *options) { o.natsURL = oldNATS(t) }, "connection", []string{"2.11.4", "upgrade the NATS server to 2.12.0"}},
 		"no JetStream":   {func(o *options) { o.natsURL = plain }, "jetstream", []string{"the server has no JetStream", "--jetstream"}},

@@ -96,7 +96,7 @@ func TestDoctorTellsReceiversFromOthers(t *testing.T) {
 		"no URL":          {func(o *options) { o.webhookAddr, o.hubspotClientSecret = ":8090", secret }, "settings", []string{"--webhook-url"}},
 		"not whole":       {func(o *options) { o.webhookURL, o.hubspotClientSecret = "hooks.example.com/h", secret }, "settings", []string{"whole address"}},
 		"not TLS":         {func(o *options) { o.webhookURL, o.hubspotClientSecret = "http://hooks.invalid/h", secret }, "settings", []string{"not https"}},
-		"no such host":    {func(o *options) { o.webhookURL, o.hubspotClientSecret = "https://hooks.invalid/h", secret }, "delivery", []string{"cannot be resolved"}},
+		"no such host":    {func(o *options) { o.webhookURL, o.hubspotClientSecret = "https://hooks..invalid/h", secret }, "delivery", []string{"cannot be resolved"}},
 		"own certificate": {func(o *options) { o.webhookURL, o.hubspotClientSecret = right.URL+"/hubspot", secret }, "delivery", []string{"an authority that this machine does not know"}},
 		"TLS where none is": {func(o *options) {
 			o.webhookURL, o.hubspotClientSecret = strings.Replace(httpServer(t), "http:", "https:", 1), secret
