@@ -273,6 +273,7 @@ func (s *status) print(w io.Writer) {
 		}
 		printf(w, "\n")
 		s.Tables.printCopies(w, s.At)
+		s.Tables.printColumnNotes(w)
 	}
 	if q := s.Quota; q != nil {
 		printf(w, "quota   %s requests since the source started, %d refused (429)", thousands(q.Requests), q.RateLimited)

@@ -154,6 +154,10 @@ func TestStatusSaysWhatNeedsAttention(t *testing.T) {
 	exec(`insert into hubspot.dead_letters (stream, seq, origin, subject, object, record_id, reason) values ('HUBSPOT', 1, 'sink', 's', 'deals', '1', 'x'), ('HUBSPOT', 2, 'sink', 's', null, null, 'x')`)
 	unhealthy(nil, nil, "deals has 1 dead letter", "1 dead letters are of no object type")
 	exec(`truncate hubspot.dead_letters`)
+	exec(`update hubspot.properties set note = 'city stays text' where object = 'contacts' and name in ('city', 'zip')`)
+	if r := s.must(nil, "status"); !strings.Contains(r.stdout, "columns contacts.city: city stays text") || !strings.Contains(r.stdout, "and 1 more of contacts") {
+		t.Errorf("it does not say which column keeps its type:\n%s", r.stdout)
+	}
 	exec(`update hubspot.positions set seq = seq + 1000000`)
 	unhealthy(nil, nil, "the stream was created anew")
 }

@@ -19,6 +19,8 @@ type tablesStatus struct {
 	DeadLetters int64     `json:"dead_letters"`
 	// Copies are the other schemas filled from this log: what a rebuild fills or keeps, tables as of some time.
 	Copies []tablesCopy `json:"copies,omitempty"`
+	// Columns are the properties that have no column, or not of their type.
+	Columns []columnNote `json:"columns,omitempty"`
 }
 
 // readTables fills in the tables' side of every object type.
@@ -47,6 +49,9 @@ func (p *parts) fillTables(ctx context.Context, pool *pgxpool.Pool, s *status) (
 	}
 	s.Tables = t
 	if t.Copies, err = p.readCopies(ctx, pool); err != nil {
+		return nil, err
+	}
+	if t.Columns, err = p.readColumnNotes(ctx, pool); err != nil {
 		return nil, err
 	}
 	rows, err := pool.Query(ctx, `select o.object, o.table_name, coalesce(c.complete_through, '0001-01-01'), c.at,
