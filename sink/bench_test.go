@@ -59,9 +59,11 @@ func benchValue(r *rand.Rand, property int) string {
 }
 
 // benchEvents returns the events of a first load, 30 common properties and 15 out of the next 100.
-func benchEvents(version uint64) []sink.Message {
+func benchEvents(version uint64) []sink.Message { return benchEventsOf(benchRows, version) }
+
+func benchEventsOf(n int, version uint64) []sink.Message {
 	r := rand.New(rand.NewPCG(1, 2))
-	messages := make([]sink.Message, benchRows)
+	messages := make([]sink.Message, n)
 	for i := range messages {
 		values := props{}
 		for p := range 30 {
@@ -71,7 +73,7 @@ func benchEvents(version uint64) []sink.Message {
 			p := 30 + r.IntN(100)
 			values[benchName(p)] = benchValue(r, p)
 		}
-		messages[i] = event("contacts", int64(100_000_000+i*7919%benchRows), version+uint64(i), values)
+		messages[i] = event("contacts", int64(100_000_000+i*7919%n), version+uint64(i), values)
 	}
 	return messages
 }
@@ -184,7 +186,9 @@ func (u usage) add(spent usage) usage {
 }
 
 // copyOut reads the table as COPY's binary format in blocks of benchBatch rows.
-func copyOut(b *bundle) [][]byte {
+func copyOut(b *bundle) [][]byte { return copyOutOf(b, benchRows) }
+
+func copyOutOf(b *bundle, n int) [][]byte {
 	b.t.Helper()
 	conn, err := pgx.Connect(b.t.Context(), b.url)
 	if err != nil {
@@ -192,7 +196,7 @@ func copyOut(b *bundle) [][]byte {
 	}
 	defer conn.Close(context.WithoutCancel(b.t.Context()))
 	var blocks [][]byte
-	for i := 0; i < benchRows; i += benchBatch {
+	for i := 0; i < n; i += benchBatch {
 		var out bytes.Buffer
 		if _, err := conn.PgConn().CopyTo(b.t.Context(), &out, fmt.Sprintf(
 			`copy (select * from hubspot.contacts order by id offset %d limit %d) to stdout binary`, i, benchBatch)); err != nil {

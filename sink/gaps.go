@@ -36,7 +36,7 @@ const (
 	maxDeleted = 200_000
 
 	// getsAtOnce is how many messages are asked for at a time where they are read one by one.
-	getsAtOnce = 8
+	getsAtOnce = 64
 )
 
 // catchUp applies the messages from one sequence to another without the consumer, those that the tables lack.
@@ -124,32 +124,50 @@ func (s *Sink) read(ctx context.Context, a *Applier, from, to uint64) error {
 }
 
 // readGap applies what the tables lack of a stretch of the log.
-func (s *Sink) readGap(ctx context.Context, a *Applier, g gap) error {
+func (s *Sink) readGap(parent context.Context, a *Applier, g gap) error {
 	if g.whole {
-		return s.read(ctx, a, g.from, g.to)
+		return s.read(parent, a, g.from, g.to)
 	}
-	stream, err := s.cfg.JetStream.Stream(ctx, s.cfg.Stream)
+	stream, err := s.cfg.JetStream.Stream(parent, s.cfg.Stream)
 	if err != nil {
 		return fmt.Errorf("look up stream %s: %w", s.cfg.Stream, err)
 	}
-	for len(g.lacking) > 0 {
-		messages, err := s.getMessages(ctx, stream, g.lacking)
-		if errors.Is(err, jetstream.ErrMsgNotFound) {
-			// It was removed from the log just now, or a replica that answers does not have it yet. A consumer knows.
-			return s.read(ctx, a, g.lacking[0], g.to)
+	work, ctx := errgroup.WithContext(parent)
+	batches := make(chan []Message)
+	work.Go(func() error {
+		defer close(batches)
+		for lacking := g.lacking; len(lacking) > 0; {
+			messages, err := s.getMessages(ctx, stream, lacking)
+			if err != nil {
+				return err
+			}
+			lacking = lacking[len(messages):]
+			select {
+			case batches <- messages:
+			case <-ctx.Done():
+				return ctx.Err()
+			}
 		}
-		if err != nil {
-			return err
+		return nil
+	})
+	applied := 0
+	work.Go(func() error {
+		for messages := range batches {
+			position := g.to
+			if applied += len(messages); applied < len(g.lacking) {
+				position = g.lacking[applied] - 1
+			}
+			if err := a.Apply(ctx, messages, position); err != nil {
+				return err
+			}
 		}
-		position := g.to
-		if g.lacking = g.lacking[len(messages):]; len(g.lacking) > 0 {
-			position = g.lacking[0] - 1
-		}
-		if err := a.Apply(ctx, messages, position); err != nil {
-			return err
-		}
+		return nil
+	})
+	if err := work.Wait(); !errors.Is(err, jetstream.ErrMsgNotFound) {
+		return err
 	}
-	return nil
+	// It was removed from the log just now, or a replica that answers does not have it yet. A consumer knows.
+	return s.read(parent, a, g.from, g.to)
 }
 
 // getMessages reads the first of some messages, a batch of them, one by one.
@@ -282,8 +300,11 @@ func (s *sequenceSet) gaps(some int) []gap {
 			continue
 		}
 		g.whole = len(g.lacking) > some
-		if last := len(gaps) - 1; last >= 0 && g.whole && gaps[last].whole && gaps[last].to+1 == g.from {
+		if last := len(gaps) - 1; last >= 0 && g.whole == gaps[last].whole && (!g.whole || gaps[last].to+1 == g.from) {
 			gaps[last].to = g.to
+			if !g.whole {
+				gaps[last].lacking = append(gaps[last].lacking, g.lacking...)
+			}
 			continue
 		}
 		if g.whole {

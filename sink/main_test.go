@@ -3,6 +3,7 @@ package sink_test
 import (
 	"context"
 	"log/slog"
+	"os"
 	"strconv"
 	"testing"
 	"time"
@@ -15,7 +16,12 @@ import (
 	"github.com/hubtail/hubtail/sink"
 )
 
-func TestMain(m *testing.M) { pgtest.Main(m) }
+func TestMain(m *testing.M) {
+	if role := os.Getenv(childRole); role != "" {
+		os.Exit(playChild(role, os.Args[1:]))
+	}
+	pgtest.Main(m)
+}
 
 const (
 	portal = "42"

@@ -11,7 +11,8 @@ import (
 // Soft limits of the heap. Pages of HubSpot and batches of rows are short-lived: without a limit Go would let several
 // times as much garbage pile up before it collects.
 const (
-	memoryAlone    = 56 << 20  // source or sink: what they hold does not grow with the portal
+	memoryAlone    = 56 << 20  // source: what it holds does not grow with the portal
+	memorySink     = 72 << 20  // sink: nor does what this one holds; three batches and what NATS has sent ahead
 	memoryEmbedded = 176 << 20 // with the embedded NATS server, at least; it keeps an index of all records
 )
 

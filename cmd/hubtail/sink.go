@@ -16,7 +16,7 @@ func sinkCommand() *cli.Command {
 }
 
 func runSink(c *cli.Context, p *parts) error {
-	limitMemory(memoryAlone)
+	limitMemory(memorySink)
 	if err := p.requireDatabase(); err != nil {
 		return err
 	}
