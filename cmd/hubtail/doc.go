@@ -87,7 +87,8 @@
 //     (TestExplainSaysWhyARecordIsOrIsNotThere)
 //   - every block of docs/supabase.md works as it stands there (TestTheSupabaseGuideWorks), with a role that owns its schema and
 //     no more, every command through a transaction pooler too (TestEveryCommandWorksThroughATransactionPooler); expose says
-//     what it would do, does it and undoes it (TestExposePrintsListsAndRemoves)
+//     what it would do, does it and undoes it (TestExposePrintsListsAndRemoves), and a rebuild, its way back and tables as of a
+//     time change nothing about who sees what (TestARebuildKeepsWhatIsExposed)
 //   - the demo finds a wrong value (TestDemoFindsASabotagedTable) and leaves nothing behind, however it ends
 //     (TestInterruptedDemoFailsAndLeavesNothing, TestDemoWhoseOutputIsClosedLeavesNothing)
 package main

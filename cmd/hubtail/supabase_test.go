@@ -2,10 +2,13 @@ package main
 
 import (
 	"encoding/json"
+	"fmt"
 	"os"
 	"regexp"
 	"strings"
 	"testing"
+
+	"github.com/jackc/pgx/v5"
 
 	"github.com/hubtail/hubtail/internal/pgtest"
 )
@@ -135,4 +138,68 @@ func TestExposePrintsListsAndRemoves(t *testing.T) {
 	if conn := s.connect(); len(queryRows(t, conn, `select 1 from pg_namespace where nspname = 'hubspot_api'`)) != 0 {
 		t.Errorf("%s left a schema", role)
 	}
+}
+
+// TestARebuildKeepsWhatIsExposed rebuilds as the documented role, through a transaction pooler and with three connections, and
+// looks at all copies with the roles of the Data API.
+func TestARebuildKeepsWhatIsExposed(t *testing.T) {
+	t.Parallel()
+	s, project, _ := newSupabaseStack(t)
+	pooler := pgtest.StartPooler(t, s.database, pgtest.PoolerOptions{Size: 3})
+	s.database = pooler.URL("sslmode=disable&default_query_exec_mode=cache_describe&pool_max_conns=3")
+	s.must(nil, "backfill")
+	reader := project.Role("reader")
+	project.Console(s.must(nil, "migrate", "--reader", reader, "--print").stdout)
+	s.must(nil, "expose", "--policy", "email <> 'nobody'", "contacts")
+	s.must(nil, "expose", "--columns", "dealname", "deals")
+	admin, err := pgx.Connect(t.Context(), project.Superuser)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer admin.Close(t.Context())
+	// seen is what roles see of every table and view in the schemas of hubtail.
+	seen := func() string {
+		t.Helper()
+		var all []string
+		for _, relation := range queryRows(t, admin, `select oid::regclass::text as name, relrowsecurity as closed, relkind::text as kind from pg_class
+			where relnamespace::regnamespace::text ~ '^hubspot' and relkind in ('r', 'v') order by 1`) {
+			name := relation["name"].(string)
+			if relation["kind"] == "r" && relation["closed"] != true {
+				t.Errorf("%s has no row level security", name)
+			}
+			for _, as := range []string{"anon", "authenticated", "service_role", reader} {
+				tx, err := admin.Begin(t.Context())
+				must(t, err)
+				_, err = tx.Exec(t.Context(), "set local role "+as)
+				must(t, err)
+				var n int
+				if tx.QueryRow(t.Context(), "select count(*) from "+name).Scan(&n) == nil {
+					all = append(all, fmt.Sprint(name, " ", strings.ReplaceAll(as, reader, "reader"), " ", n))
+				}
+				_ = tx.Rollback(t.Context())
+			}
+		}
+		return strings.Join(all, "\n")
+	}
+	before := seen()
+	for _, want := range []string{"hubspot_api.contacts authenticated 1", "hubspot_api.deals authenticated 15", "hubspot.contacts reader 1"} {
+		if !strings.Contains(before, want) {
+			t.Fatalf("%q is not in\n%s", want, before)
+		}
+	}
+	if strings.Contains(before, "anon") || strings.Contains(before, "service_role") {
+		t.Fatalf("too much is seen:\n%s", before)
+	}
+	s.must(nil, "rebuild")
+	if after := seen(); after != before {
+		t.Errorf("after a rebuild:\n%s\nbefore:\n%s", after, before)
+	}
+	s.must(nil, "rebuild", "--as-of", "1s", "--into", "hubspot_then")
+	s.must(nil, "rebuild", "--rollback")
+	if after := seen(); after != before {
+		t.Errorf("after the way back and with tables as of a time:\n%s\nbefore:\n%s", after, before)
+	}
+	s.must(nil, "dead-letters", "list")
+	s.must(nil, "verify", "--repair")
+	s.must(nil, "expose", "--remove", "contacts,deals")
 }
