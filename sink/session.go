@@ -18,6 +18,7 @@ func (s *Sink) session(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	s.stats.setError(nil) // Postgres and NATS have just answered
 	iterator, err := consumer.Messages(s.pullOptions()...)
 	if err != nil {
 		return fmt.Errorf("read consumer %s: %w", s.cfg.Consumer, err)

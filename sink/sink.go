@@ -110,6 +110,7 @@ func New(ctx context.Context, cfg Config) (*Sink, error) {
 // only when it takes somebody to act: a stream or a portal that the tables are not from, refused credentials, missing
 // rights or tables.
 func (s *Sink) Run(ctx context.Context) error {
+	defer s.answerReports(ctx)()
 	for attempt := 0; ; attempt++ {
 		before := s.stats.lastCommit()
 		err := s.session(ctx)

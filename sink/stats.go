@@ -17,6 +17,7 @@ type Stats struct {
 	LastCommit    time.Time     `json:"last_commit,omitzero"`
 	CommitTime    time.Duration `json:"commit_time"`     // of the last batch
 	Error         string        `json:"error,omitempty"` // why it is waiting; empty when it is not
+	ErrorSince    time.Time     `json:"error_since,omitzero"`
 }
 
 // statistics collects Stats.
@@ -106,8 +107,12 @@ func (st *statistics) lastCommit() time.Time {
 func (st *statistics) setError(err error) {
 	st.mu.Lock()
 	defer st.mu.Unlock()
-	st.current.Error = ""
-	if err != nil {
-		st.current.Error = err.Error()
+	if err == nil {
+		st.current.Error, st.current.ErrorSince = "", time.Time{}
+		return
 	}
+	if st.current.Error == "" {
+		st.current.ErrorSince = time.Now()
+	}
+	st.current.Error = err.Error()
 }

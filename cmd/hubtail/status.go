@@ -15,6 +15,7 @@ import (
 
 	"github.com/hubtail/hubtail/connector"
 	"github.com/hubtail/hubtail/schemas"
+	"github.com/hubtail/hubtail/sink"
 )
 
 var staleFlag = &cli.DurationFlag{Name: "stale", Usage: "a watermark older than this needs attention", Value: 15 * time.Minute, EnvVars: env("HUBTAIL_STALE")}
@@ -41,6 +42,9 @@ type status struct {
 	Tables *tablesStatus        `json:"tables,omitempty"`
 	// Leaders say who reads the portals of the log.
 	Leaders []portalLeader `json:"leaders,omitempty"`
+	// Sinks are those that run and answer, Reader what their consumer says.
+	Sinks  []sink.Report `json:"sinks,omitempty"`
+	Reader *readerStatus `json:"reader,omitempty"`
 	// Quota is as of the newest cursor.
 	Quota    *schemas.Quota `json:"quota,omitempty"`
 	Objects  []objectStatus `json:"objects"`
@@ -164,6 +168,7 @@ func (p *parts) fillLog(ctx context.Context, js jetstream.JetStream, s *status) 
 		return stream.CachedInfo().State.LastSeq, nil
 	}
 	s.readLeaders(ctx, js)
+	s.readSinks(ctx, js, p.stream, p.consumer)
 	var newest time.Time
 	for _, l := range log.Objects {
 		if l.Cursor.Quota != nil && l.Cursor.At.After(newest) {
@@ -235,6 +240,7 @@ func (s *status) judge(stale time.Duration) {
 	s.judgeLinks()
 	s.judgeVerified()
 	s.judgeCopies()
+	s.judgeSinks()
 	if s.Tables != nil && s.Tables.DeadLetters > letters {
 		s.problem("%d dead letters are of no object type: see `hubtail dead-letters list`", s.Tables.DeadLetters-letters)
 	}
@@ -260,6 +266,7 @@ func (s *status) print(w io.Writer) {
 		printf(w, "log     stream %s: %s messages, %s, last at %s\n", s.Log.Stream, thousands(int64(s.Log.Messages)), bytesText(s.Log.Bytes), ago(s.At, s.Log.LastTime))
 	}
 	s.printLeaders(w)
+	s.printSinks(w)
 	if s.lacksLog {
 		printf(w, "log     not asked: there is no NATS_URL (`hubtail up --nats-listen 127.0.0.1:4222` lets others read its log: nats://127.0.0.1:4222)\n")
 	}
