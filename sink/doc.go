@@ -105,6 +105,7 @@
 //     left out (TestTablesAsOfAMomentThatIsNoLongerKeptAreRefused). They never take the place of anything else
 //     (TestTablesAsOfAMomentTakeNoSchemaOfOthers), and are closed, and erased, like the live ones
 //     (TestTablesAsOfAMomentAreClosedAndErasedLikeTheOthers).
+//   - Tables whose consumer feeds others are refused before anything is created for them (TestTablesOfATakenConsumerAreNotCreated).
 //   - Every table has row level security on and no policy, from the transaction that creates it
 //     (TestNothingIsReadableForSupabasesPublicRoles).
 //   - An object type is exposed to the roles that are named, with the rows and columns that are named, and to nobody else

@@ -227,10 +227,7 @@ func (p *parts) newSink(ctx context.Context, js jetstream.JetStream) (*sink.Sink
 	if err != nil {
 		return nil, nil, err
 	}
-	if err := p.migrate(ctx, pool); err != nil {
-		return nil, nil, err
-	}
-	s, err := sink.New(ctx, sink.Config{
+	cfg := sink.Config{
 		Pool:      pool,
 		JetStream: js,
 		Stream:    p.stream,
@@ -238,7 +235,14 @@ func (p *parts) newSink(ctx context.Context, js jetstream.JetStream) (*sink.Sink
 		Schema:    p.schema,
 		Consumer:  p.consumer,
 		Logger:    p.log,
-	})
+	}
+	if err := sink.CheckConsumer(ctx, cfg); err != nil {
+		return nil, nil, err
+	}
+	if err := p.migrate(ctx, pool); err != nil {
+		return nil, nil, err
+	}
+	s, err := sink.New(ctx, cfg)
 	return s, pool, err
 }
 
