@@ -64,8 +64,14 @@
 //     (TestADeadLetterOfAnErasedRecordNeverComesBack); one of the source goes once the record was read
 //     (TestADeadLetterOfTheSourceGoesOnceTheRecordWasRead).
 //   - While Postgres is away, read-only, full or locked, nothing is pulled, given up or lost; the sink goes on by itself
-//     (TestPostgresGoingAwayOnlyDelays, TestAReadOnlyDatabaseIsWaitedFor, TestALockedTableIsWaitedFor,
-//     TestARestartOfNATSOnlyDelays).
+//     (TestPostgresGoingAwayOnlyDelays, TestAReadOnlyDatabaseIsWaitedFor, TestALockedTableIsWaitedFor, TestAFullDiskIsWaitedFor,
+//     TestARestartOfNATSOnlyDelays), and says why it waits (TestEveryFaultOfPostgresIsWaitedForAndSaid). What takes too long
+//     as a batch is tried in halves (TestABatchThatTakesTooLongIsHalved).
+//   - Connections that are cut or slow only delay (TestCutAndSlowConnectionsToPostgresOnlyDelay). One on which nothing comes
+//     any more is noticed: to Postgres within 30 s where the machine or the network is gone, within AnswerTimeout else
+//     (TestASilentPostgresIsNoticed), to NATS within 45 s (TestASilentNATSIsNoticed).
+//   - A failover to a replica that lacks the last commits loses nothing, with several sinks either
+//     (TestAFailoverToAReplicaThatLacksCommitsLosesNothing).
 //   - What the tables have already is not read again: a look at them tells which messages of a long stretch of the log
 //     their rows are from (TestOnlyWhatTheTablesLackIsReadAgain, TestWhatIsGoneFromTheLogIsNotLookedFor).
 //   - A database that went back in time catches up by itself, also under a running sink
