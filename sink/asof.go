@@ -37,8 +37,9 @@ type AsOf struct {
 	Seconds  float64       `json:"seconds"`
 }
 
-// asOfConsumer is the name under which a schema of the past keeps its position. No consumer of the log has it.
-const asOfConsumer = "as-of"
+// asOfConsumer begins the name under which a schema of the past keeps its position. No consumer of the log has it, and no
+// two builds have the same one: the tables of a build that another one has replaced take nothing of it any more.
+const asOfConsumer = "as-of "
 
 // ErrNotAsOf says that a schema is there and holds something else than tables as of some moment, built from this log.
 var ErrNotAsOf = errors.New("the schema holds something else than tables as of some moment")
@@ -55,7 +56,9 @@ func (s *Sink) BuildAsOf(ctx context.Context, o AsOfOptions) (*AsOf, error) {
 	if err != nil {
 		return nil, advise(err)
 	}
-	if err := b.build(ctx); err != nil {
+	if err := b.build(ctx); errors.Is(err, ErrMoved) {
+		return nil, fmt.Errorf("schema %s was taken by another build, or the database restarted: run it again (%w)", o.Schema, err)
+	} else if err != nil {
 		return nil, advise(err)
 	}
 	b.result.Seconds = time.Since(began).Seconds()
@@ -104,9 +107,12 @@ func (s *Sink) prepareAsOf(ctx context.Context, o AsOfOptions) (*pastBuilder, er
 	if err != nil {
 		return nil, err
 	}
-	cfg.Schema, cfg.Consumer, cfg.Portal = o.Schema, asOfConsumer, b.portal
+	cfg.Schema, cfg.Consumer, cfg.Portal = o.Schema, asOfConsumer+time.Now().UTC().Format(time.RFC3339Nano), b.portal
 	b.a = NewApplier(cfg)
-	return b, nil
+	const begun = 1 // from here on every transaction looks for this row
+	err = b.a.movePosition(ctx, begun, 0)
+	b.a.fence.Store(begun)
+	return b, err
 }
 
 // clear makes room for the schema: one that is an as-of copy of this log goes, with what an earlier run left in it. Anything
@@ -251,11 +257,11 @@ func (b *pastBuilder) write(ctx context.Context, batches <-chan *batch, total in
 			continue
 		}
 		noted = time.Now()
-		if b.o.Progress != nil {
-			b.o.Progress(min(done, total), total)
-		}
 		if err := NoteCopy(ctx, b.cfg.Pool, b.live, b.o.Schema, "filling", min(done, total), total, 0); err != nil {
 			return err
+		}
+		if b.o.Progress != nil {
+			b.o.Progress(min(done, total), total)
 		}
 	}
 	if b.o.Progress != nil {

@@ -290,6 +290,35 @@ func TestTablesAsOfAMomentTakeNoSchemaOfOthers(t *testing.T) {
 	r.want("as_of "+strconv.FormatUint(then, 10)+" ''", `select concat_ws(' ', kind, as_of_seq, quote_literal(phase)) from hubspot.copies where schema_name = 'blank'`)
 }
 
+func TestOfTwoBuildsOfOneSchemaTheLaterOneIsThere(t *testing.T) {
+	t.Parallel()
+	r := newRig(t)
+	w := newTeller(r)
+	r.start()
+	r.publish(definitions(t, "contacts", 0, "email", "string"))
+	first := w.tell(1, schemas.OpCreated, props{"email": "first@x"})
+	w.tell(1, schemas.OpUpdated, props{"email": "later@x"})
+	second := w.tell(2, schemas.OpCreated, props{"email": "second@x"})
+	r.applied(second)
+	s := r.newSink()
+	o := sink.AsOfOptions{Schema: "past", At: history.Moment{Seq: second}}
+	nested := false
+	o.Progress = func(int64, int64) { // in the middle of one, another
+		if nested {
+			return
+		}
+		nested = true
+		if _, err := s.BuildAsOf(t.Context(), sink.AsOfOptions{Schema: "past", At: history.Moment{Seq: first}}); err != nil {
+			t.Error(err)
+		}
+	}
+	if _, err := s.BuildAsOf(t.Context(), o); !errors.Is(err, sink.ErrMoved) || !nested {
+		t.Errorf("the build that was overtaken: %v", err)
+	}
+	r.want("1 first@x", `select string_agg(concat_ws(' ', id, email), ',' order by id) from past.contacts`)
+	r.want(strconv.FormatUint(first, 10)+" ''", `select concat_ws(' ', as_of_seq, quote_literal(phase)) from hubspot.copies`)
+}
+
 func TestTablesAsOfAMomentAreClosedAndErasedLikeTheOthers(t *testing.T) {
 	t.Parallel()
 	r := newRig(t)

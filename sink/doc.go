@@ -109,7 +109,8 @@
 //     (TestTablesAsOfEveryMomentAreWhatTheyWere), except that what was erased since is a tombstone. They are refused, with the
 //     records and the moment from which on it works, where the log no longer keeps what it takes, unless what is missing may be
 //     left out (TestTablesAsOfAMomentThatIsNoLongerKeptAreRefused). They never take the place of anything else
-//     (TestTablesAsOfAMomentTakeNoSchemaOfOthers), and are closed, and erased, like the live ones
+//     (TestTablesAsOfAMomentTakeNoSchemaOfOthers), are not mixed with those of another build
+//     (TestOfTwoBuildsOfOneSchemaTheLaterOneIsThere), and are closed, and erased, like the live ones
 //     (TestTablesAsOfAMomentAreClosedAndErasedLikeTheOthers).
 //   - Tables whose consumer feeds others are refused before anything is created for them (TestTablesOfATakenConsumerAreNotCreated).
 //   - Every table has row level security on and no policy, from the transaction that creates it
