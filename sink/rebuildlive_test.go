@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"net/url"
 	"strings"
 	"sync"
 	"testing"
@@ -454,10 +453,5 @@ func TestARebuildWorksThroughATransactionPooler(t *testing.T) {
 // transactionPooled returns the address of a database behind a pooler that gives every transaction another session.
 func transactionPooled(t *testing.T, direct string) string {
 	t.Helper()
-	cfg, err := pgx.ParseConfig(direct)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return (&url.URL{Scheme: "postgres", User: url.User(cfg.User), Host: startPooler(t, direct), Path: "/" + cfg.Database,
-		RawQuery: "default_query_exec_mode=cache_describe&sslmode=disable"}).String()
+	return pgtest.StartPooler(t, direct, pgtest.PoolerOptions{}).URL("default_query_exec_mode=cache_describe&sslmode=disable")
 }

@@ -16,6 +16,9 @@
 //     goroutines that tests leave behind fail the package;
 //   - DATABASE_URL is never used: it may be somebody's real database.
 //
+// NewSupabase gives a database with an administrator who is no superuser, as a
+// Supabase project has it, and StartPooler a PgBouncer before a database.
+//
 // A package that uses it has:
 //
 //	func TestMain(m *testing.M) { pgtest.Main(m) }
