@@ -11,6 +11,9 @@ import (
 	"testing"
 	"time"
 
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
+
 	"github.com/hubtail/hubtail/connector"
 	"github.com/hubtail/hubtail/connector/hubspot"
 	"github.com/hubtail/hubtail/internal/alerts"
@@ -185,5 +188,33 @@ func requireConditions(t *testing.T, name string, conditions []alerts.Condition,
 	}
 	if got := strings.Join(keys, " "); got != want || !strings.Contains(text.String(), words) {
 		t.Errorf("%s: told of %q, want %q\n%s", name, got, want, text.String())
+	}
+}
+
+// TestAlertsNeedNoMoreRightsThanUsersHave keeps what was told as the users of deploy/nats/permissions.conf.
+func TestAlertsNeedNoMoreRightsThanUsersHave(t *testing.T) { // not parallel: it sets the environment
+	server := restrictedNATS(t)
+	p := &parts{options: options{stream: "HUBSPOT"}}
+	ctx, cancel := context.WithTimeout(t.Context(), runBound)
+	defer cancel()
+	for _, user := range []string{"sink", "source"} {
+		nc, err := nats.Connect("nats://"+server.Addr().String(), nats.UserInfo(user, "secret"))
+		must(t, err)
+		defer nc.Close()
+		js, err := jetstream.New(nc)
+		must(t, err)
+		kv, err := p.alertBucket(js)(ctx)
+		must(t, err)
+		for range 2 {
+			revision, err := kv.Create(ctx, user+".stale", []byte("1"))
+			must(t, err)
+			revision, err = kv.Update(ctx, user+".stale", []byte("2"), revision)
+			must(t, err)
+			entry, err := kv.Get(ctx, user+".stale")
+			if must(t, err); string(entry.Value()) != "2" {
+				t.Errorf("%s", entry.Value())
+			}
+			must(t, kv.Delete(ctx, user+".stale", jetstream.LastRevision(revision)))
+		}
 	}
 }

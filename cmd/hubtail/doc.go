@@ -40,7 +40,8 @@
 //     names only (TestAdminAnswersOnlyToItsOwnNames)
 //   - what is wrong is told once and by one: source and sink each tell of their own (TestSourceAndSinkTellEachOfTheirOwn), a
 //     reason but not what follows from it (TestWhatIsToldOf); alert test names the addresses that fail, and no address is
-//     shown (TestAlertTestSaysWhichAddressFailed); internal/alerts keeps what was told
+//     shown (TestAlertTestSaysWhichAddressFailed); internal/alerts keeps what was told, with the rights that the users of
+//     deploy/nats have (TestAlertsNeedNoMoreRightsThanUsersHave)
 //   - sync and backfill take nothing from a running source (TestSyncAndBackfillBesideARunningSourceSayWhoLeads)
 //   - status names what needs attention (TestStatusSaysWhatNeedsAttention) and asks HubSpot nothing
 //     (TestStatusOfAHealthyPortal)
