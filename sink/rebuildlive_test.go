@@ -306,6 +306,26 @@ func TestOneObjectTypeIsRebuiltAlone(t *testing.T) {
 	}
 }
 
+// TestAReaderOfLastValuesMissesNone reads more than a pull of bytes would bring at a time: a server leaves out a message at
+// the end of each.
+func TestAReaderOfLastValuesMissesNone(t *testing.T) {
+	t.Parallel()
+	r := newRig(t)
+	const rows = 1_000
+	messages := []sink.Message{definitions(t, "contacts", 0, "email", "string")}
+	for id := range int64(rows) {
+		messages = append(messages, event("contacts", id+1, uint64(id), props{"email": strings.Repeat("x", 6_000)}))
+	}
+	r.applied0(r.publishAll(messages))
+	r.want(fmt.Sprint(rows), `select count(*) from hubspot.contacts`)
+	if report := r.verify("contacts", sink.VerifyOptions{}); report.Compared != rows || report.Differences() > 0 {
+		t.Errorf("%d rows compared, %v", report.Compared, report.Kinds)
+	}
+	if result := r.rebuild(r.newTables(), sink.RebuildOptions{}); result.Objects[0].Rows != rows {
+		t.Errorf("%+v", result.Objects)
+	}
+}
+
 func TestTwoRebuildsDoNotWorkAtOnce(t *testing.T) {
 	t.Parallel()
 	r := newRig(t)

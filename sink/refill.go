@@ -45,7 +45,7 @@ func (s *Sink) refillObject(ctx context.Context, a *Applier, object string) erro
 	if info, err := reader.Info(ctx); err != nil || info.NumPending == 0 {
 		return err
 	}
-	iterator, err := reader.Messages(s.pullOptions()...)
+	iterator, err := reader.Messages(lastValuesOptions()...)
 	if err != nil {
 		return err
 	}

@@ -12,6 +12,16 @@ import (
 // replayIdle is how often a replay looks whether anything is still to come.
 const replayIdle = time.Second
 
+// lastValuesPull is how many messages a reader of last values asks for at a time.
+const lastValuesPull = 128
+
+// lastValuesOptions are pullOptions for readers of last values. NATS rule (nats-server 2.12, seen): where a pull ends because
+// its bytes are used up, a consumer of the last messages of subjects leaves out the message that no longer fitted, for good.
+// So these pulls are counted in messages.
+func lastValuesOptions() []jetstream.PullMessagesOpt {
+	return []jetstream.PullMessagesOpt{jetstream.PullMaxMessages(lastValuesPull)}
+}
+
 // replay applies what an ordered reader of the log yields, up to a sequence, and reports how many messages that is about
 // before it begins.
 func (s *Sink) replay(ctx context.Context, a *Applier, cfg jetstream.OrderedConsumerConfig, until uint64, begins func(total int64)) error {
@@ -27,7 +37,11 @@ func (s *Sink) replay(ctx context.Context, a *Applier, cfg jetstream.OrderedCons
 	if info.NumPending == 0 {
 		return nil
 	}
-	iterator, err := reader.Messages(s.pullOptions()...)
+	options := s.pullOptions()
+	if cfg.DeliverPolicy == jetstream.DeliverLastPerSubjectPolicy {
+		options = lastValuesOptions()
+	}
+	iterator, err := reader.Messages(options...)
 	if err != nil {
 		return fmt.Errorf("read the log: %w", err)
 	}

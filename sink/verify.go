@@ -163,7 +163,7 @@ func (v *tableVerifier) eachBatch(ctx context.Context, filter string, do func([]
 	if info, err := reader.Info(ctx); err != nil || info.NumPending == 0 {
 		return err
 	}
-	iterator, err := reader.Messages(v.s.pullOptions()...)
+	iterator, err := reader.Messages(lastValuesOptions()...)
 	if err != nil {
 		return fmt.Errorf("read the log: %w", err)
 	}
