@@ -293,6 +293,11 @@ func TestDoctorSaysWhoReads(t *testing.T) {
 		return patient(t, func(o *options) { o.natsURL, o.databaseURL, o.portal = s.nats, s.database, "4711" }).examine(t.Context())
 	}
 	var e examination
+	t.Cleanup(func() {
+		if t.Failed() {
+			t.Logf("the last look: %+v", e.Findings)
+		}
+	})
 	s.eventually(runBound, "source and sink are seen", func() bool {
 		e = look()
 		readers, leader := e.found("tables", "sink"), e.found("log", "source")

@@ -38,7 +38,7 @@ func undefined(err error) bool {
 }
 
 // checkPosition compares where the tables stand with the log that they would be filled from.
-func checkPosition(_ context.Context, d *doctor, f *findings) {
+func checkPosition(ctx context.Context, d *doctor, f *findings) {
 	p, err := d.position()
 	switch {
 	case errors.Is(err, errNotConfigured):
@@ -58,6 +58,13 @@ func checkPosition(_ context.Context, d *doctor, f *findings) {
 		f.ok("the tables are at %d of stream %s, which is not to be seen from here", p.Seq, d.stream)
 		return
 	}
+	if uint64(p.Seq) > info.State.LastSeq { // both move while we look: the tables may have got what came since
+		ctx, cancel := shortly(ctx)
+		defer cancel()
+		if now, err := d.readStream(ctx); err == nil {
+			info = now
+		}
+	}
 	const rebuild = "stop the sinks, `hubtail rebuild`, start them; or point --stream at the old one"
 	switch {
 	case !p.Created.IsZero() && !p.Created.Equal(info.Created.Truncate(time.Microsecond)) && p.Created.Sub(info.Created).Abs() > time.Millisecond:
@@ -76,8 +83,6 @@ func checkPosition(_ context.Context, d *doctor, f *findings) {
 
 // checkConsumer looks at the sink's durable consumer: whose it is, how far behind, who reads.
 func checkConsumer(ctx context.Context, d *doctor, f *findings) {
-	ctx, cancel := shortly(ctx)
-	defer cancel()
 	js, err := d.jetStream()
 	if err != nil || !d.needsSink() {
 		return
@@ -85,7 +90,9 @@ func checkConsumer(ctx context.Context, d *doctor, f *findings) {
 	if _, err := d.streamInfo(); err != nil {
 		return
 	}
-	consumer, err := js.Consumer(ctx, d.stream, d.consumer)
+	asked, cancel := shortly(ctx)
+	defer cancel()
+	consumer, err := js.Consumer(asked, d.stream, d.consumer)
 	switch {
 	case errors.Is(err, jetstream.ErrConsumerNotFound):
 		f.none("there is no consumer %s yet: the sink makes it when it starts", d.consumer)
@@ -101,18 +108,38 @@ func checkConsumer(ctx context.Context, d *doctor, f *findings) {
 				"with both on it each would get a part of the changes: the sink refuses it", "another --consumer (HUBTAIL_CONSUMER), or delete it: nats consumer rm "+d.stream+" "+d.consumer)
 		}
 	}
-	judgeConsumer(f, info)
+	judgeConsumer(f, info, reads(ctx, consumer))
+}
+
+// reads reports whether somebody reads the consumer: a sink has a pull waiting, or what it was given moves on. A sink that is
+// busy has none waiting for moments; what a sink that ended left unacknowledged stays.
+func reads(ctx context.Context, consumer jetstream.Consumer) bool {
+	ctx, cancel := context.WithTimeout(ctx, 500*time.Millisecond)
+	defer cancel()
+	tick := time.NewTicker(50 * time.Millisecond)
+	defer tick.Stop()
+	first := consumer.CachedInfo()
+	for info, err := first, error(nil); ; info, err = consumer.Info(ctx) {
+		if err == nil && (info.NumWaiting > 0 || info.Delivered.Consumer != first.Delivered.Consumer || info.AckFloor.Consumer != first.AckFloor.Consumer) {
+			return true
+		}
+		select {
+		case <-tick.C:
+		case <-ctx.Done():
+			return false
+		}
+	}
 }
 
 // judgeConsumer reads lag and readers. NATS rule: what is not delivered is pending, what is delivered and not acknowledged is
 // ack pending; waiting are the pulls of sinks that run.
-func judgeConsumer(f *findings, info *jetstream.ConsumerInfo) {
+func judgeConsumer(f *findings, info *jetstream.ConsumerInfo, read bool) {
 	behind := thousands(int64(info.NumPending) + int64(info.NumAckPending))
 	switch {
 	case info.Paused:
 		f.fail("consumer "+info.Name+" is paused", "the tables get nothing until then", "nats consumer resume "+info.Stream+" "+info.Name)
-	case info.NumWaiting == 0 && info.NumAckPending == 0:
-		f.warn("no sink reads consumer "+info.Name+"; "+behind+" messages are waiting", "the tables get nothing new", "start one: `hubtail sink` or `hubtail up` (with `hubtail sync` from cron this is as it should be)")
+	case !read:
+		f.warn("no sink reads consumer "+info.Name+"; "+behind+" messages wait", "the tables get nothing new", "start one: `hubtail sink` or `hubtail up` (with `hubtail sync` from cron this is as it should be)")
 	case info.NumRedelivered > 0:
 		f.warn(fmt.Sprintf("%s messages behind, %d were delivered again", behind, info.NumRedelivered),
 			"a sink that ended in between is the harmless reason; one that cannot write the other", "see the sink's log and `hubtail status`")
