@@ -48,10 +48,7 @@ func (s *Sink) attach(ctx context.Context) (*Applier, jetstream.Consumer, *jetst
 		return nil, nil, nil, err
 	}
 	if pos.seq+1 < info.State.FirstSeq && pos.seq > 0 {
-		// Only what has a newer event of the same subject is ever removed, so what is left brings the tables up to date.
-		// Limits of age or size, which Ensure warns about, would break that.
-		s.cfg.Logger.WarnContext(ctx, "the log's history starts after the tables' position: going on from the last values",
-			"position", pos.seq, "first_seq", info.State.FirstSeq, "max_age", info.Config.MaxAge, "max_bytes", info.Config.MaxBytes)
+		s.warnOfLostHistory(ctx, pos.seq, info)
 	}
 	if pos.seq == 0 {
 		if err := s.definitionsFirst(ctx, a, stream); err != nil {
@@ -85,6 +82,21 @@ func (s *Sink) attach(ctx context.Context) (*Applier, jetstream.Consumer, *jetst
 		}
 	}
 	return a, consumer, state, nil
+}
+
+// warnOfLostHistory says what it means that the log begins after the tables' position. As hubtail makes it, only what has a
+// newer event of the same subject is ever removed, so what is left brings the tables up to date. Limits of age, size or
+// number, which Ensure refuses, break that.
+func (s *Sink) warnOfLostHistory(ctx context.Context, position uint64, info *jetstream.StreamInfo) {
+	c := info.Config
+	attrs := []any{"position", position, "first_seq", info.State.FirstSeq}
+	if c.MaxAge <= 0 && c.MaxBytes <= 0 && c.MaxMsgs <= 0 {
+		s.cfg.Logger.WarnContext(ctx, "the log's history starts after the tables' position: going on from the last values", attrs...)
+		return
+	}
+	s.cfg.Logger.WarnContext(ctx, "the log has limits and forgot what the tables have not seen: rows may be missing, or stay as they were "+
+		"(a rebuild would lack what the log forgot, too); take the limits off the stream, then `hubtail verify --repair` makes up for it from HubSpot",
+		append(attrs, "max_age", c.MaxAge, "max_bytes", c.MaxBytes, "max_msgs", c.MaxMsgs)...)
 }
 
 // onThisServer notes which run of the database server the sink writes to, and reads the position again: what it is from

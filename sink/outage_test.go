@@ -1,8 +1,10 @@
 package sink_test
 
 import (
+	"bytes"
 	"context"
 	"fmt"
+	"log/slog"
 	"net/url"
 	"os"
 	"strings"
@@ -255,6 +257,33 @@ func TestCutAndSlowConnectionsToPostgresOnlyDelay(t *testing.T) {
 	r.want("40", `select count(*) from hubspot.contacts where email = 'v19'`)
 	r.want("0", `select count(*) from hubspot.dead_letters`)
 	eventually(t, "all well", func() bool { st := s.Stats(); return st.Error == "" && st.Lag == 0 })
+}
+
+// TestALogWithLimitsThatForgotWarnsWithTheRemedy: the sink goes on with what is left, and says that it is not all.
+func TestALogWithLimitsThatForgotWarnsWithTheRemedy(t *testing.T) {
+	t.Parallel()
+	r := newRig(t)
+	s := r.start()
+	r.publish(definitions(t, "contacts", 0, "email", "string"))
+	r.applied(r.load(3, "a"))
+	_ = s.stop()
+	if err := r.stream.DeleteConsumer(t.Context(), sink.DefaultConsumer); err != nil {
+		t.Fatal(err)
+	}
+	limited := r.stream.CachedInfo().Config
+	limited.MaxMsgs = 5
+	if _, err := r.js.UpdateStream(t.Context(), limited); err != nil {
+		t.Fatal(err)
+	}
+	last := r.load(10, "b")
+	var said bytes.Buffer
+	s = r.start(func(c *sink.Config) { c.Logger = slog.New(slog.NewTextHandler(&said, nil)) })
+	r.applied(last)
+	_ = s.stop()
+	r.want("5", `select count(*) from hubspot.contacts where email = 'b'`)
+	if text := said.String(); !strings.Contains(text, "the log has limits and forgot") || !strings.Contains(text, "hubtail verify --repair") {
+		t.Errorf("it said %s", text)
+	}
 }
 
 // TestASilentNATSIsNoticed: the connection is black-holed; the client's pings find out, and what was lost comes again.
