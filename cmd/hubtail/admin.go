@@ -42,6 +42,7 @@ type admin struct {
 	parts   atomic.Pointer[watched]
 	monitor atomic.Pointer[monitor] // nil while the parts are not there
 	page    *statuspage.Page
+	listens bool
 }
 
 func newAdmin(loopback bool, names []string) *admin {
@@ -76,6 +77,7 @@ func (p *parts) startAdmin(c *cli.Context) (*admin, error) {
 	}
 	bound, isTCP := listener.Addr().(*net.TCPAddr)
 	a := newAdmin(isTCP && bound.IP.IsLoopback(), splitList(c.String("admin-hosts")))
+	a.listens = true
 	server := &http.Server{
 		Handler:           a.routes(),
 		ReadHeaderTimeout: 5 * time.Second, ReadTimeout: 5 * time.Second, WriteTimeout: 10 * time.Second, IdleTimeout: time.Minute,
@@ -109,7 +111,9 @@ func (a *admin) monitored(c *cli.Context, p *parts, run func(context.Context) er
 		group, ctx := errgroup.WithContext(ctx)
 		watching, stop := context.WithCancel(ctx)
 		group.Go(func() error { defer stop(); return run(ctx) })
-		group.Go(func() error { m.run(watching); return nil })
+		if a.listens {
+			group.Go(func() error { m.run(watching); return nil })
+		}
 		if watcher != nil {
 			group.Go(func() error { watcher.Run(watching); return nil })
 		}
@@ -129,7 +133,7 @@ func (a *admin) routes() http.Handler {
 	})
 	a.page.Register(mux)
 	mux.Handle("GET /api/status", a.page.Guard(http.HandlerFunc(a.apiStatus)))
-	mux.Handle("GET /metrics", a.page.Guard(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+	mux.Handle("GET /metrics", a.page.Guard(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
 		w.Header().Set("Content-Type", metricsType)
 		var m metricsText
 		m.process()
@@ -137,7 +141,9 @@ func (a *admin) routes() http.Handler {
 			m.parts(parts)
 		}
 		if mon := a.monitor.Load(); mon != nil && mon.sink != nil {
-			m.tables(mon.read(r.Context(), statusIdleEvery))
+			if s := mon.latest.Load(); s != nil { // whatever is away, the rest is told at once
+				m.tables(s)
+			}
 		}
 		_, _ = io.WriteString(w, m.String()) // whoever asked is gone then
 	})))

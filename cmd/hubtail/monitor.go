@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"math"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/jackc/pgx/v5"
@@ -34,6 +35,7 @@ type monitor struct {
 	watched
 	stale   time.Duration
 	history statuspage.History
+	latest  atomic.Pointer[status] // as read last, for those who must not wait; nil before
 
 	mu      sync.Mutex // guards all below, and that one reads at a time
 	status  *status
@@ -148,6 +150,7 @@ func (m *monitor) read(ctx context.Context, atMost time.Duration) *status {
 	}
 	s.conclude(m.stale)
 	m.status, m.at, m.whole = s, time.Now(), looked
+	m.latest.Store(s)
 	return s
 }
 
