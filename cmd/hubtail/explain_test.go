@@ -57,7 +57,7 @@ func TestExplainSaysWhyARecordIsOrIsNotThere(t *testing.T) {
 
 	// As they should be.
 	here := s.explain(nil, verdictHere, "contact", ids[0], "the tables have it", "backfill")
-	if here.Log == nil || len(here.Log.Versions) == 0 || !here.Log.Complete || here.Tables == nil || here.Tables.Row == nil || here.Tables.Row.Values == 0 || len(here.Skipped) != 0 {
+	if here.Log == nil || len(here.Log.Versions) == 0 || here.Log.Versions[0].Properties.Len() == 0 || !here.Log.Complete || here.Tables == nil || here.Tables.Row == nil || here.Tables.Row.Values == 0 || len(here.Skipped) != 0 {
 		t.Errorf("%+v", here)
 	}
 	if tl := here.Tables.LinksTo; len(tl) == 0 || !linksTo(tl, company) || !linksTo(here.Tables.LinksFrom, company) {

@@ -21,7 +21,7 @@ type logStory struct {
 	Types    []string          `json:"objects"`  // object types that the log has
 	Read     *readState        `json:"read,omitempty"`
 	Complete bool              `json:"complete"` // no version of the record is missing
-	Versions []history.Version `json:"versions"` // oldest first
+	Versions []history.Version `json:"versions"` // oldest first, with all values
 	// DeadLetters are states of the record that the source could not make events of.
 	DeadLetters []sourceLetter `json:"dead_letters,omitempty"`
 	Links       []linkedSet    `json:"links,omitempty"`
@@ -71,10 +71,7 @@ func (p *past) story(ctx context.Context, stream, object, id string) (*logStory,
 		return nil, err
 	}
 	l.Complete, l.last = record.Complete(), record.Last()
-	for _, v := range record.Versions {
-		v.Properties = nil
-		l.Versions = append(l.Versions, v)
-	}
+	l.Versions = append(l.Versions, record.Versions...)
 	status, err := connector.ReadStatus(ctx, p.js, stream, p.Portal())
 	if err != nil {
 		return nil, err
