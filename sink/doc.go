@@ -96,7 +96,8 @@
 //     that is waited for two seconds at a time (TestLiveWritesGoOnWhileAColumnChangesItsType, TestALongReaderHoldsUpNoWrites).
 //   - What the owner built on a column survives: its type stays, values that do not fit are in _extra, and properties.note
 //     says why and what to do, as where a table has no columns left (TestWhatKeepsAColumnsTypeIsNamedAndItsGoingNoticed,
-//     TestTheOwnersThingsSurviveDrift, TestWhatTheOwnerBuiltOnAColumnKeepsItsType, TestColumnsRunOutWithoutALoss).
+//     TestTheOwnersThingsSurviveDrift, TestWhatTheOwnerBuiltOnAColumnKeepsItsType, TestColumnsRunOutWithoutALoss); columns
+//     that Postgres refuses for any other reason stop nothing (TestColumnsThatPostgresRefusesStopNothing).
 //   - Whatever differs between the log and the tables is found by a comparison of both, nothing else is, though sinks work
 //     meanwhile, and one repair leaves none (TestVerifyFindsAndRepairsEveryDifferenceOfTheTables), the times of ended records
 //     (TestVerifyComparesTheTimesOfEndedRecords) and the table erased (TestVerifyComparesWhatWasErased) included. A table

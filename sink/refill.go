@@ -2,6 +2,7 @@ package sink
 
 import (
 	"context"
+	"errors"
 	"fmt"
 
 	"github.com/jackc/pgx/v5"
@@ -14,24 +15,25 @@ import (
 // that turns from a typed one into text needs that: only the log has HubSpot's exact text ("1e3", not 1000). The request
 // is a flag in the database, so a crash on the way only means that it is done again.
 func (s *Sink) refill(ctx context.Context, a *Applier) error {
-	rows, err := a.pool.Query(ctx, `select object from `+quote(a.schema, "objects")+` where refill order by object`)
-	if err != nil {
-		return fmt.Errorf("look for tables to refill: %w", err)
-	}
-	objects, err := pgx.CollectRows(rows, pgx.RowTo[string])
-	if err != nil {
-		return fmt.Errorf("look for tables to refill: %w", err)
-	}
-	for _, object := range objects {
+	for {
+		var object string
+		var generation int64
+		err := a.pool.QueryRow(ctx, `select object, generation from `+quote(a.schema, "objects")+` where refill order by object limit 1`).Scan(&object, &generation)
+		if errors.Is(err, pgx.ErrNoRows) {
+			return nil
+		}
+		if err != nil {
+			return fmt.Errorf("look for tables to refill: %w", err)
+		}
 		s.cfg.Logger.InfoContext(ctx, "reading rows again from the log after a change of a column's type", "object", object)
 		if err := s.refillObject(ctx, a, object); err != nil {
 			return fmt.Errorf("refill %s: %w", object, err)
 		}
-		if _, err := a.pool.Exec(ctx, `update `+quote(a.schema, "objects")+` set refill = false where object = $1`, object); err != nil {
+		// Another change of types meanwhile, by another sink too, asks anew.
+		if _, err := a.pool.Exec(ctx, `update `+quote(a.schema, "objects")+` set refill = false where object = $1 and generation = $2`, object, generation); err != nil {
 			return fmt.Errorf("refill %s: %w", object, err)
 		}
 	}
-	return nil
 }
 
 func (s *Sink) refillObject(ctx context.Context, a *Applier, object string) error {

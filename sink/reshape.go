@@ -6,6 +6,7 @@ import (
 	"fmt"
 
 	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgconn"
 )
 
 // A table comes to fit its definitions in steps, each a short transaction of its own, which any sink may take:
@@ -106,7 +107,7 @@ func (a *Applier) unshaped(ctx context.Context, pinned bool) ([]string, error) {
 
 // alter adds the columns that the definitions ask for, and takes away those that nobody needs any longer on their way.
 func (a *Applier) alter(ctx context.Context, object string) error {
-	return a.changeTable(ctx, object, func(tx pgx.Tx) error {
+	err := a.changeTable(ctx, object, func(tx pgx.Tx) error {
 		s, err := a.readFreeShape(ctx, tx, object)
 		if err != nil {
 			return err
@@ -123,11 +124,12 @@ func (a *Applier) alter(ctx context.Context, object string) error {
 		_, err = tx.Exec(ctx, `update `+quote(a.schema, "objects")+` set reshape = false where object = $1`, object)
 		return err
 	})
+	return a.putOff(ctx, object, err)
 }
 
 // swap lets the columns of the new types take the others' place. A view or an index that came meanwhile keeps the old one.
 func (a *Applier) swap(ctx context.Context, object string, generation int64) error {
-	return a.changeTable(ctx, object, func(tx pgx.Tx) error {
+	err := a.changeTable(ctx, object, func(tx pgx.Tx) error {
 		s, err := a.readFreeShape(ctx, tx, object)
 		if err != nil || s == nil {
 			return err
@@ -146,6 +148,43 @@ func (a *Applier) swap(ctx context.Context, object string, generation int64) err
 		}
 		return a.refreshExposed(ctx, tx, object)
 	})
+	return a.putOff(ctx, object, err)
+}
+
+// putOff goes on without columns that Postgres refuses for good, for a reason that nobody foresaw: an event trigger, say. The
+// values are in _extra; at the next start of a sink, or change of definitions, it is tried again. It returns any other error.
+func (a *Applier) putOff(ctx context.Context, object string, cause error) error {
+	if !refusesChange(cause) {
+		return cause
+	}
+	a.log.ErrorContext(ctx, "columns cannot be changed; values that do not fit go to _extra", "object", object, "error", cause)
+	return a.changeTable(ctx, object, func(tx pgx.Tx) error {
+		_, err := tx.Exec(ctx, `update `+quote(a.schema, "properties")+` p set next_name = null, fill = fill or next_name is not null, note = $2
+			from `+quote(a.schema, "objects")+` o where o.object = p.object and p.object = $1
+			and (p.next_name is not null or p._seq >= o.definitions_seq and p.column_type is distinct from case p.type
+			when 'number' then 'numeric' when 'bool' then 'boolean' when 'date' then 'date' when 'datetime' then 'timestamptz' else 'text' end)`,
+			object, clean(fmt.Sprintf("Postgres refuses the column: %v; see to that and restart the sink", cause)))
+		if err != nil {
+			return err
+		}
+		_, err = tx.Exec(ctx, `update `+quote(a.schema, "objects")+` set reshape = false, reshaped_to = null, generation = generation + 1 where object = $1`, object)
+		return err
+	})
+}
+
+// refusesChange reports whether a refusal to change columns is for good: not for a lock, a missing right, a missing table or a
+// failing server.
+func refusesChange(err error) bool {
+	const insufficientPrivilege, undefinedTable = "42501", "42P01"
+	var pgErr *pgconn.PgError
+	if !errors.As(err, &pgErr) || len(pgErr.Code) != 5 || pgErr.Code == insufficientPrivilege || pgErr.Code == undefinedTable {
+		return false
+	}
+	switch pgErr.Code[:2] {
+	case "0A", "22", "23", "2B", "42", "54", "P0":
+		return true
+	}
+	return false
 }
 
 // carryOut does what was planned and tells what could not be.

@@ -340,3 +340,36 @@ func TestARandomDriftEndsInTheModelsState(t *testing.T) {
 		}
 	}
 }
+
+func TestColumnsThatPostgresRefusesStopNothing(t *testing.T) {
+	t.Parallel()
+	for name, forbidden := range map[string]string{"swap": `sql_drop`, "alter": `ddl_command_end when tag in ('ALTER TABLE')`} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			r := newRig(t)
+			s := r.start()
+			r.publish(definitions(t, "contacts", 0, "email", "string", "n", "string"))
+			r.applied(r.publish(event("contacts", 1, 0, props{"email": "a@x", "n": "5"})))
+			r.exec(`create function public.no() returns event_trigger language plpgsql as $$ begin raise exception 'no change without a ticket'; end $$`)
+			r.exec(`create event trigger no on ` + forbidden + ` execute function public.no()`)
+			last := r.publish(definitions(t, "contacts", 0, "email", "string", "n", "number"), event("contacts", 2, 0, props{"n": "1e3"}))
+			r.applied(last)
+			eventually(t, "the refusal is noted", func() bool {
+				return strings.Contains(r.value(`select note from hubspot.properties where name = 'n'`), "ticket")
+			})
+			r.reshaped()
+			r.want("text", `select column_type from hubspot.properties where name = 'n'`)
+			r.want("1e3", `select n from hubspot.contacts where id = 2`)
+			r.exec(`drop event trigger no`)
+			_ = s.stop()
+			s = r.start()
+			eventually(t, "the type follows", func() bool {
+				return r.value(`select column_type from hubspot.properties where name = 'n'`) == "numeric"
+			})
+			r.reshaped()
+			r.want("0", `select count(*) from hubspot.properties where note is not null`)
+			r.want("0", `select count(*) from hubspot.dead_letters`)
+			r.equalToTheLog(s)
+		})
+	}
+}
