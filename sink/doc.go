@@ -158,7 +158,8 @@
 //     publications and settings are as before (TestWhatIsOnTheTablesCarriesOver); whatever else Postgres knows to depend on the
 //     tables is named, and nothing is begun without leave (TestARebuildSaysWhatDoesNotCarryOverBeforeItBegins). The owner's
 //     triggers do not fire for it. Not carried over are comments on constraints and triggers, and tablespaces.
-//   - No last value of a long log is left out (TestAReaderOfLastValuesMissesNone).
+//   - No last value of a long log is left out (TestAReaderOfLastValuesMissesNone), and a shadow that is not as the log says is
+//     never swapped in (TestAShadowThatIsNotAsTheLogIsNotSwappedIn).
 //   - Interrupted at any point, the live tables are whole, old or new, and the next rebuild comes through
 //     (TestARebuildInterruptedAfterAnyStepLeavesTheTablesWhole, TestTwoRebuildsDoNotWorkAtOnce).
 //   - Some object types are rebuilt alone: their tables of records, with definitions and pipelines, not links, cursors and runs

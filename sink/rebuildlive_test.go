@@ -326,6 +326,28 @@ func TestAReaderOfLastValuesMissesNone(t *testing.T) {
 	}
 }
 
+func TestAShadowThatIsNotAsTheLogIsNotSwappedIn(t *testing.T) {
+	t.Parallel()
+	r := newRig(t)
+	r.applied0(r.logOfAll(10))
+	want := r.state()
+	for _, damage := range []string{
+		`delete from hubspot_rebuild.contacts where id = 5`, `update hubspot_rebuild.contacts set email = 'wrong' where id = 6`,
+		`delete from hubspot_rebuild.links`, `update hubspot_rebuild.deals set _seq = 1 where id = 7`,
+	} {
+		s := r.newTables()
+		sink.AfterRebuildStep(s, func(phase string) {
+			if phase == "catching up" {
+				r.exec(damage)
+			}
+		})
+		if _, err := s.Rebuild(t.Context(), sink.RebuildOptions{}); !errors.Is(err, sink.ErrNotAsLog) {
+			t.Errorf("%s: %v", damage, err)
+		}
+	}
+	r.wantLines(want, r.state())
+}
+
 func TestTwoRebuildsDoNotWorkAtOnce(t *testing.T) {
 	t.Parallel()
 	r := newRig(t)
