@@ -58,7 +58,8 @@
 //   - A message is acknowledged only after its transaction is committed (TestPostgresGoingAwayOnlyDelays,
 //     TestStoppingCommitsAndAcknowledgesWhatWasBegun).
 //   - A message that cannot be applied goes to dead_letters with its reason, payload and SQLSTATE; all others are applied
-//     (TestBadEventsGoToDeadLettersAndTheRestFlows).
+//     (TestBadEventsGoToDeadLettersAndTheRestFlows), whatever kind of message it is (TestABadMessageOfAnyKindIsIsolated), in
+//     as many transactions per bad one as a batch has halves of halves (TestManyBadEventsInOneBatchAreIsolatedInBoundedWork).
 //   - A dead letter that is redriven is applied under its own sequence, so it overwrites nothing newer, and is gone then
 //     (TestARedrivenDeadLetterIsAppliedUnderItsOwnSequence); of an erased record nothing comes back
 //     (TestADeadLetterOfAnErasedRecordNeverComesBack); one of the source goes once the record was read
@@ -80,7 +81,8 @@
 //     (TestARecreatedStreamIsRefused, TestAStreamRecreatedUnderARunningSinkIsRefused,
 //     TestMessagesOfAnotherPortalAreRefused).
 //   - History that the log no longer has is made up for by the last values, and said
-//     (TestHistoryLostBehindThePositionEndsInTheLastValues).
+//     (TestHistoryLostBehindThePositionEndsInTheLastValues), also that this is not all where the log has limits
+//     (TestALogWithLimitsThatForgotWarnsWithTheRemedy).
 //   - A watermark or a run shows up only with or after the rows it speaks of
 //     (TestAWatermarkIsVisibleWithTheRowsItPromises), however many sinks share the consumer and are killed and added
 //     (TestNoWatermarkIsEarlyThoughSinksAreKilledAndAdded). With several busy ones it is withheld until all of them have

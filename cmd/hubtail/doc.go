@@ -24,7 +24,9 @@
 //   - a process killed at any moment loses and doubles nothing (TestKillNineLosesAndDoublesNothing); one that is told to
 //     stop calls that a success (TestServicesStopInTheMiddleOfALoad)
 //   - whatever breaks around source and sinks, in any order, nothing is lost, wrong or stuck afterwards
-//     (TestRandomFaultsLoseNothing; `make soak` breaks 500 things in one run)
+//     (TestRandomFaultsLoseNothing; `make soak` breaks 500 things in one run), in a NATS cluster that loses its leaders either
+//     (TestLeadersOfAClusterGoAndNothingIsLost); status says meanwhile which sink waits for what, or that none reads
+//     (TestStatusSaysWhyASinkWaitsAndThatNobodyReads)
 //   - no secret is in any output, error or log (TestSecretsAreNeverShown)
 //   - wrong usage is exit code 2 and one line that says what to do (TestWrongUsageIsExitCodeTwoAndOneLine), help works
 //     whatever the settings are (TestMalformedDotEnvIsRefusedWithoutItsContent)

@@ -32,6 +32,10 @@ func TestMain(m *testing.M) {
 		main()
 		return
 	}
+	if options := os.Getenv(asNode); options != "" {
+		runNode(options)
+		return
+	}
 	pgtest.Main(m)
 }
 
