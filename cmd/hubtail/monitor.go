@@ -99,21 +99,22 @@ func (m *monitor) sample(ctx context.Context) {
 	m.history.Add(now, figures...)
 }
 
-// logLag returns how far the log is behind HubSpot: that of the object type furthest behind that has a watermark.
+// logLag returns how far the log is behind HubSpot: that of the object type furthest behind that has a watermark, owners
+// excepted, which are read whole every few minutes.
 func (m *monitor) logLag(s *status, now time.Time) (lag time.Duration, known bool) {
-	consider := func(through time.Time) {
-		if !through.IsZero() {
+	consider := func(object string, through time.Time) {
+		if !through.IsZero() && object != "owners" {
 			lag, known = max(lag, now.Sub(through)), true
 		}
 	}
 	if m.source != nil {
 		for _, o := range m.source.Status() {
-			consider(o.CompleteThrough)
+			consider(o.Object, o.CompleteThrough)
 		}
 		return lag, known
 	}
 	for _, o := range s.Objects {
-		consider(o.CompleteThrough)
+		consider(o.Object, o.CompleteThrough)
 	}
 	return lag, known
 }

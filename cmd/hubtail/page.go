@@ -122,7 +122,7 @@ func (m *monitor) viewLog(v *statuspage.View, s *status) {
 	if m.source != nil {
 		leader, leads := m.source.Leader()
 		v.Log.Leads = leads
-		if leads {
+		if leader.Instance != "" {
 			v.Log.Leader = leader.Instance
 		}
 	}

@@ -35,7 +35,7 @@ func TestStatusPagesSayWhatTheyKnowAndWhatNot(t *testing.T) {
 		page  string
 		parts []string
 	}{
-		{ofSource, []string{"source of portal 4711", "deals ", " ago", "is in the log", "Backfill done", "% left", "Tables not known", "This process has no database", "breaker closed", "Not known here The tables"}},
+		{ofSource, []string{"source of portal 4711", "deals ", " ago", "is in the log", "Backfill done", "% left", "Tables not known", "This process has no database", "breaker closed", "reads HubSpot this process", "Not known here The tables"}},
 		{ofSink, []string{"sink of portal 4711", "deals ", " ago", "is in the tables", "Backfill done", "210 rows in the tables", "% left", "As of ", "breaker closed", "success", "Not known here What HubSpot is asked now"}},
 	} {
 		rest := test.page
