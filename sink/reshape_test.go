@@ -307,7 +307,7 @@ func TestARandomDriftEndsInTheModelsState(t *testing.T) {
 				pairs = append(pairs, name, wanted[name])
 			}
 		}
-		last = r.publish(definitions(t, "contacts", 0, pairs...))
+		r.publish(definitions(t, "contacts", 0, pairs...))
 		var page []sink.Message
 		for range 150 {
 			values := props{}
