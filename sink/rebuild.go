@@ -102,6 +102,7 @@ type rebuilding struct {
 	foreign    bool     // the copy is not: it is put back as it is
 	a          *Applier // of the copy
 	position   uint64   // of the copy
+	registered time.Time
 	later      []string // after the swap
 	result     *Rebuilt
 	phase      string

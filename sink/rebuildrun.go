@@ -258,8 +258,12 @@ func (r *rebuilding) dress(ctx context.Context) error {
 			return err
 		}
 		for _, p := range pairs {
-			if err := r.copyOwnColumns(ctx, tx, p); err != nil {
+			sql, err := r.copyOwnSQL(ctx, tx, p)
+			if err != nil {
 				return err
+			}
+			if err := execAll(ctx, tx, sql); err != nil {
+				return fmt.Errorf("carry the owner's columns of %s over: %w", p.object, err)
 			}
 		}
 		for _, sql := range c.before {

@@ -231,14 +231,15 @@ func reservedNames() []string {
 	return names
 }
 
-// copyOwnColumns gives the rows of a pair's other table the values that the live rows have in the owner's columns.
-func (r *rebuilding) copyOwnColumns(ctx context.Context, tx pgx.Tx, p pair) error {
+// copyOwnSQL gives the rows of a pair's other table the values that the live rows have in the owner's columns; "" if there are
+// none.
+func (r *rebuilding) copyOwnSQL(ctx context.Context, tx pgx.Tx, p pair) (string, error) {
 	if p.object == "" {
-		return nil
+		return "", nil
 	}
 	own, err := r.ownColumns(ctx, tx, p.object, p.name)
 	if err != nil {
-		return err
+		return "", err
 	}
 	var sets, mine, theirs []string
 	for _, c := range own {
@@ -248,12 +249,8 @@ func (r *rebuilding) copyOwnColumns(ctx context.Context, tx pgx.Tx, p pair) erro
 		}
 	}
 	if len(sets) == 0 {
-		return nil
+		return "", nil
 	}
-	_, err = tx.Exec(ctx, fmt.Sprintf(`update %s n set %s from %s l where l.id = n.id and row(%s)::text is distinct from row(%s)::text`,
-		p.otherTable(), strings.Join(sets, ", "), p.liveTable(), strings.Join(mine, ", "), strings.Join(theirs, ", ")))
-	if err != nil {
-		return fmt.Errorf("carry the owner's columns of %s over: %w", p.object, err)
-	}
-	return nil
+	return fmt.Sprintf(`update %s n set %s from %s l where l.id = n.id and row(%s)::text is distinct from row(%s)::text`,
+		p.otherTable(), strings.Join(sets, ", "), p.liveTable(), strings.Join(mine, ", "), strings.Join(theirs, ", ")), nil
 }

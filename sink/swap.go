@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -26,8 +27,15 @@ func (r *rebuilding) swap(ctx context.Context) error {
 	if err := r.awaitSnapshots(ctx); err != nil {
 		return err
 	}
+	var err error
+	if r.registered, err = r.registeredAt(ctx, r.pool); err != nil {
+		return err
+	}
 	began := time.Now()
 	for attempt := 0; ; attempt++ {
+		if at, err := r.registeredAt(ctx, r.pool); err == nil && !at.Equal(r.registered) {
+			return nil // the try before was committed, and its answer got lost
+		}
 		err := r.catchUp(ctx)
 		if err == nil {
 			r.result.Tries++
@@ -57,6 +65,15 @@ func (r *rebuilding) swap(ctx context.Context) error {
 			return ctx.Err()
 		}
 	}
+}
+
+// registeredAt returns when the copy became what it is, which every swap changes.
+func (r *rebuilding) registeredAt(ctx context.Context, db queryer) (at time.Time, err error) {
+	err = db.QueryRow(ctx, `select created_at from `+quote(r.live, "copies")+` where schema_name = $1`, r.copy).Scan(&at)
+	if err != nil {
+		return at, fmt.Errorf("look for copy %s: %w", r.copy, err)
+	}
+	return at, nil
 }
 
 // snapshotWait is how long the swap waits for transactions that are older than the new tables' rows.
@@ -115,6 +132,9 @@ func (r *rebuilding) trySwap(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	if at, err := r.registeredAt(ctx, tx); err != nil || !at.Equal(r.registered) {
+		return err // nil: the try before was committed after all
+	}
 	c, err := planCarry(ctx, tx, pairs)
 	if err != nil {
 		return err
@@ -132,20 +152,23 @@ func (r *rebuilding) trySwap(ctx context.Context) error {
 	if err := r.exchangeRows(ctx, tx, pairs); err != nil {
 		return err
 	}
-	began := time.Now()
-	if err := r.lockTables(ctx, tx, pairs); err != nil {
+	script, err := r.lockTables(ctx, tx, pairs)
+	if err != nil {
 		return err
 	}
 	for _, p := range pairs {
-		if err := r.copyOwnColumns(ctx, tx, p); err != nil {
+		sql, err := r.copyOwnSQL(ctx, tx, p)
+		if err != nil {
 			return err
 		}
+		if sql != "" {
+			script = append(script, sql)
+		}
 	}
-	all := strings.Join(append(append(moves, c.outgoing...), c.after...), ";\n")
-	if err := execAll(ctx, tx, all); err != nil {
-		return fmt.Errorf("swap: %w", err)
-	}
-	if err := tx.Commit(ctx); err != nil {
+	script = slices.Concat(script, moves, c.outgoing, c.after, []string{"commit"})
+	// One message: the tables are locked for no longer than Postgres needs, however slow the way there is.
+	began := time.Now()
+	if err := execAll(ctx, tx, strings.Join(script, ";\n")); err != nil {
 		return fmt.Errorf("swap: %w", err)
 	}
 	r.result.Locked, r.later = time.Since(began), c.later
@@ -194,24 +217,26 @@ func (r *rebuilding) catchUpTo(ctx context.Context, tx pgx.Tx) error {
 	return r.catchUp(ctx)
 }
 
-// lockTables takes the tables that change places from their readers. Postgres rule: behind a lock that waits everybody waits,
+// lockTables returns the statements that take the tables that change places from their readers. Postgres rule: behind a lock that waits everybody waits,
 // so it waits briefly, and is tried again.
-func (r *rebuilding) lockTables(ctx context.Context, tx pgx.Tx, pairs []pair) error {
+func (r *rebuilding) lockTables(ctx context.Context, tx pgx.Tx, pairs []pair) ([]string, error) {
 	wait := strconv.FormatInt(r.o.LockWait.Milliseconds(), 10)
 	names := make([]string, 0, 2*len(pairs))
 	for _, p := range pairs {
 		for _, table := range []string{p.liveTable(), p.otherTable()} {
 			var there bool
 			if err := tx.QueryRow(ctx, `select to_regclass($1) is not null`, table).Scan(&there); err != nil {
-				return err
+				return nil, err
 			}
 			if there {
 				names = append(names, table)
 			}
 		}
 	}
-	return execAll(ctx, tx, `select set_config('lock_timeout', '`+wait+`ms', true), set_config('statement_timeout', '`+wait+`ms', true)`,
-		`lock table `+strings.Join(names, ", ")+` in access exclusive mode`, `select set_config('statement_timeout', '10s', true)`)
+	return []string{
+		`select set_config('lock_timeout', '` + wait + `ms', true), set_config('statement_timeout', '` + wait + `ms', true)`,
+		`lock table ` + strings.Join(names, ", ") + ` in access exclusive mode`, `select set_config('statement_timeout', '10s', true)`,
+	}, nil
 }
 
 // moves returns the statements by which the tables, with their indexes, change places. Every name is taken in both schemas, so
