@@ -112,7 +112,7 @@ func TestARecreatedStreamIsRefused(t *testing.T) {
 	r.createStream()
 	r.publish(event("contacts", 1, 0, props{"email": "b"}))
 	err := r.start().wait()
-	if !errors.Is(err, sink.ErrOtherStream) || !strings.Contains(err.Error(), "--schema") {
+	if !errors.Is(err, sink.ErrOtherStream) || !strings.Contains(err.Error(), "hubtail rebuild") {
 		t.Errorf("error %v", err)
 	}
 	r.want(`{"email": "a"}`, `select _extra from hubspot.contacts`)
