@@ -56,20 +56,20 @@ func rebuildCommand() *cli.Command {
 }
 
 var rebuildFlags = []cli.Flag{
-	&cli.BoolFlag{Name: "dry-run", Usage: "only say what it would do, how much it would read, and what would not carry over"},
+	&cli.BoolFlag{Name: "dry-run", Usage: "only say what it would do, and how many requests and rows it would read"},
 	&cli.BoolFlag{Name: "force", Usage: "go on though something does not carry over"},
 	&cli.BoolFlag{Name: "rollback", Usage: "put the tables back that the last rebuild replaced"},
 	&cli.BoolFlag{Name: "drop-old", Usage: "drop the tables that the last rebuild replaced"},
 	&cli.StringFlag{Name: "copy", Usage: "`SCHEMA` of the shadow tables, and of the old ones afterwards; <schema>_rebuild when absent", EnvVars: env("HUBTAIL_COPY_SCHEMA")},
 	&cli.DurationFlag{Name: "lock-wait", Usage: "how long one try of the swap may wait for readers, and others behind it", Value: 40 * time.Millisecond},
-	&cli.DurationFlag{Name: "patience", Usage: "how long to try the swap while readers hold the tables", Value: 10 * time.Minute},
+	&cli.DurationFlag{Name: "swap-patience", Usage: "how long to try the swap while readers hold the tables", Value: 10 * time.Minute},
 	&cli.BoolFlag{Name: "json", Usage: "print JSON"},
 }
 
 // rebuildOptions are the options that arguments and flags ask for.
 func rebuildOptions(c *cli.Context) (sink.RebuildOptions, error) {
 	o := sink.RebuildOptions{
-		Copy: c.String("copy"), Force: c.Bool("force"), LockWait: c.Duration("lock-wait"), Patience: c.Duration("patience"),
+		Copy: c.String("copy"), Force: c.Bool("force"), LockWait: c.Duration("lock-wait"), Patience: c.Duration("swap-patience"),
 	}
 	for _, arg := range c.Args().Slice() {
 		if strings.HasPrefix(arg, "-") {
@@ -84,7 +84,7 @@ func rebuildOptions(c *cli.Context) (sink.RebuildOptions, error) {
 			return o, usageError{fmt.Errorf("--%s is about the last rebuild, whatever it rebuilt: it takes no object types", name)}
 		}
 	}
-	for _, name := range []string{"lock-wait", "patience"} {
+	for _, name := range []string{"lock-wait", "swap-patience"} {
 		if d := c.Duration(name); d <= 0 {
 			return o, usageError{fmt.Errorf("--%s is %s; it must be above 0", name, d)}
 		}

@@ -48,7 +48,7 @@ var comparisonFlags = []cli.Flag{
 	&cli.BoolFlag{Name: "links", Usage: "compare associations with HubSpot, too"},
 	&cli.BoolFlag{Name: "full", Usage: "compare all values also where an object type has more properties than a URL holds: two requests per 100 records"},
 	&cli.DurationFlag{Name: "patience", Usage: "how long a difference that bears no time (restored, recalculated, gone) may be one under way", Value: 10 * time.Second},
-	&cli.BoolFlag{Name: "dry-run", Usage: "only say how many requests and rows it would read"},
+	&cli.BoolFlag{Name: "dry-run", Usage: "only say what it would do, and how many requests and rows it would read"},
 	&cli.BoolFlag{Name: "json", Usage: "print JSON"},
 }
 
