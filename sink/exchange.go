@@ -1,0 +1,132 @@
+package sink
+
+import (
+	"context"
+	"fmt"
+
+	"github.com/jackc/pgx/v5"
+)
+
+// exchangeRows lets the rows that describe the tables change places with them, and brings what only one of the logs or
+// schemas knows to where it belongs. These tables are read and written where they are, so they need no lock.
+func (r *rebuilding) exchangeRows(ctx context.Context, tx pgx.Tx, pairs []pair) error {
+	var objects []string
+	for _, p := range pairs {
+		if p.object != "" {
+			objects = append(objects, p.object)
+		}
+	}
+	tables := []string{"properties", "pipelines", "pipeline_stages", "objects"}
+	if r.whole() {
+		tables = append(tables, "cursors")
+	}
+	// Whoever prepared rows for the table that was there prepares them again.
+	err := execAll(ctx, tx, fmt.Sprintf(`update %s x set generation = greatest(x.generation, l.generation) + 1 from %s l where l.object = x.object`,
+		quote(r.copy, "objects"), quote(r.live, "objects")))
+	if err != nil {
+		return err
+	}
+	for _, table := range tables {
+		if err := r.exchange(ctx, tx, table, objects); err != nil {
+			return fmt.Errorf("exchange %s: %w", table, err)
+		}
+	}
+	if err := r.exchangeDeadLetters(ctx, tx, objects); err != nil {
+		return fmt.Errorf("exchange dead_letters: %w", err)
+	}
+	erased := `insert into %s select * from %s where object = any($1) on conflict do nothing`
+	for _, sides := range [][2]string{{r.live, r.copy}, {r.copy, r.live}} {
+		if _, err := tx.Exec(ctx, fmt.Sprintf(erased, quote(sides[0], "erased"), quote(sides[1], "erased")), objects); err != nil {
+			return fmt.Errorf("exchange erased: %w", err)
+		}
+	}
+	if r.whole() {
+		if err := execAll(ctx, tx, fmt.Sprintf(`insert into %s select * from %s on conflict do nothing`, quote(r.live, "sync_logs"), quote(r.copy, "sync_logs"))); err != nil {
+			return fmt.Errorf("exchange sync_logs: %w", err)
+		}
+	}
+	return r.exchangePositions(ctx, tx)
+}
+
+// exchange lets the rows of some object types change places.
+func (r *rebuilding) exchange(ctx context.Context, tx pgx.Tx, table string, objects []string) error {
+	live, other := quote(r.live, table), quote(r.copy, table)
+	var rows string
+	if err := tx.QueryRow(ctx, `select coalesce(jsonb_agg(to_jsonb(t)), '[]')::text from `+live+` t where object = any($1)`, objects).Scan(&rows); err != nil {
+		return err
+	}
+	for _, sql := range []string{
+		`delete from ` + live + ` where object = any($1)`,
+		`insert into ` + live + ` select * from ` + other + ` where object = any($1)`,
+		`delete from ` + other + ` where object = any($1)`,
+	} {
+		if _, err := tx.Exec(ctx, sql, objects); err != nil {
+			return err
+		}
+	}
+	_, err := tx.Exec(ctx, `insert into `+other+` select * from jsonb_populate_recordset(null::`+other+`, $1::text::jsonb)`, rows)
+	return err
+}
+
+// exchangeDeadLetters lets those that a sink made change places, as they explain what the tables lack. One that the new tables
+// do not have is obsolete: its message could be applied, or a newer one of the same record was. What the source reported
+// stays, and what only the copy has of it comes.
+func (r *rebuilding) exchangeDeadLetters(ctx context.Context, tx pgx.Tx, objects []string) error {
+	live, other := quote(r.live, "dead_letters"), quote(r.copy, "dead_letters")
+	const ours = `origin = 'sink' and stream = $1 and ($2 or object = any($3))`
+	args := []any{r.a.stream, r.whole(), objects}
+	var coming, were []int64
+	err := tx.QueryRow(ctx, `select (select coalesce(array_agg(seq), '{}') from `+other+` where `+ours+`),
+		(select coalesce(array_agg(seq), '{}') from `+live+` where `+ours+`)`, args...).Scan(&coming, &were)
+	if err != nil {
+		return err
+	}
+	_, err = tx.Exec(ctx, `insert into `+live+` select * from `+other+` where $1 or (object = any($2) and seq = any($3)) on conflict do nothing`,
+		r.whole(), objects, coming)
+	if err != nil {
+		return err
+	}
+	if _, err := tx.Exec(ctx, `delete from `+other+` where `+ours, args...); err != nil {
+		return err
+	}
+	if _, err := tx.Exec(ctx, `insert into `+other+` select * from `+live+` where stream = $1 and seq = any($2) on conflict do nothing`, r.a.stream, were); err != nil {
+		return err
+	}
+	_, err = tx.Exec(ctx, `delete from `+live+` where `+ours+` and seq <> all($4)`, append(args, coming)...)
+	return err
+}
+
+// exchangePositions notes where the tables are after the swap. The copy of the same log is at least as far as the live tables:
+// so whatever a running sink knows of its position stays true, and it goes on without noticing.
+func (r *rebuilding) exchangePositions(ctx context.Context, tx pgx.Tx) error {
+	live, other := quote(r.live, "positions"), quote(r.copy, "positions")
+	var rows string
+	var was uint64
+	err := tx.QueryRow(ctx, `select coalesce(jsonb_agg(to_jsonb(p) - 'withheld'), '[]')::text, coalesce(max(seq), 0) from `+live+` p where stream = $1`, r.a.stream).Scan(&rows, &was)
+	if err != nil {
+		return err
+	}
+	if r.whole() {
+		if !r.sameLog {
+			if _, err := tx.Exec(ctx, `delete from `+live+` where stream = $1`, r.a.stream); err != nil {
+				return err
+			}
+		}
+		_, err := tx.Exec(ctx, `insert into `+live+` as p (stream, consumer, portal, stream_created, seq, high)
+			select stream, consumer, portal, stream_created, seq, high from `+other+` where stream = $1 and (consumer = $2 or $3)
+			on conflict (stream, consumer) do update set seq = greatest(p.seq, excluded.seq), high = greatest(p.high, excluded.high), updated_at = now()`,
+			r.a.stream, r.a.consumer, r.foreign)
+		if err != nil {
+			return err
+		}
+	}
+	if _, err := tx.Exec(ctx, `delete from `+other); err != nil {
+		return err
+	}
+	if _, err := tx.Exec(ctx, `insert into `+other+` select * from jsonb_populate_recordset(null::`+other+`, $1::text::jsonb)`, rows); err != nil {
+		return err
+	}
+	_, err = tx.Exec(ctx, `update `+quote(r.live, "copies")+` set kind = 'old', phase = '', position = $2, created_at = now(), updated_at = now() where schema_name = $1`,
+		r.copy, int64(was))
+	return err
+}
