@@ -88,7 +88,7 @@ func (s *Sink) prepareAsOf(ctx context.Context, o AsOfOptions) (*pastBuilder, er
 		Portal: s.cfg.Portal, Logger: s.cfg.Logger,
 	}
 	live := NewApplier(cfg)
-	if _, err := live.resume(ctx, info); err != nil {
+	if _, err := live.resume(ctx, stream); err != nil {
 		return nil, err
 	}
 	b := &pastBuilder{Sink: s, o: o, live: s.cfg.Schema, portal: live.portalName(), result: AsOf{Schema: o.Schema, At: o.At, Objects: o.Objects}}

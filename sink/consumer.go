@@ -43,7 +43,7 @@ func (s *Sink) attach(ctx context.Context) (*Applier, jetstream.Consumer, *jetst
 	})
 	a.answer = s.cfg.AnswerTimeout
 	a.reshapeDue = make(chan struct{}, 1)
-	pos, err := a.resume(ctx, info)
+	pos, err := a.resume(ctx, stream)
 	if err != nil {
 		return nil, nil, nil, err
 	}
@@ -110,10 +110,16 @@ func (s *Sink) onThisServer(ctx context.Context, a *Applier) (uint64, error) {
 }
 
 // resume reads the position, and refuses a stream or a portal that the tables are not from.
-func (a *Applier) resume(ctx context.Context, info *jetstream.StreamInfo) (position, error) {
+//
+// The stream is asked after the tables: a sink may work on both meanwhile, and the tables are never ahead of the log.
+func (a *Applier) resume(ctx context.Context, stream jetstream.Stream) (position, error) {
 	pos, err := a.readPosition(ctx)
 	if err != nil {
 		return pos, err
+	}
+	info, err := stream.Info(ctx)
+	if err != nil {
+		return pos, fmt.Errorf("look at stream %s: %w", a.stream, err)
 	}
 	if !pos.created.IsZero() && !pos.created.Equal(a.created) {
 		return pos, fmt.Errorf("%w: stream %s was created %s, the tables are from one created %s; "+

@@ -164,6 +164,9 @@ func (r *rebuilding) look(ctx context.Context, info *jetstream.StreamInfo) error
 	if err != nil {
 		return err
 	}
+	if info, err = r.stream.Info(ctx); err != nil { // after the tables, which a sink may have moved on with it
+		return fmt.Errorf("look at stream %s: %w", r.s.cfg.Stream, err)
+	}
 	r.sameLog = pos.created.IsZero() || pos.created.Equal(a.created) && max(pos.seq, pos.high) <= info.State.LastSeq
 	if r.portal = r.s.cfg.Portal; r.portal == "" {
 		r.portal = pos.portal

@@ -44,7 +44,7 @@ func (s *Sink) Redrive(ctx context.Context, selected DeadLetters) ([]Redriven, e
 		Pool: s.cfg.Pool, Schema: s.cfg.Schema, Stream: s.cfg.Stream, Created: info.Created,
 		Consumer: s.cfg.Consumer, Portal: s.cfg.Portal, Logger: s.cfg.Logger,
 	})
-	if _, err := a.resume(ctx, info); err != nil {
+	if _, err := a.resume(ctx, stream); err != nil {
 		return nil, err
 	}
 	if err := a.dropErasedLetters(ctx); err != nil {

@@ -21,7 +21,7 @@ func (s *Sink) ApplyThrough(ctx context.Context, seq uint64) error {
 		Pool: s.cfg.Pool, Schema: s.cfg.Schema, Stream: s.cfg.Stream, Created: info.Created,
 		Consumer: s.cfg.Consumer, Portal: s.cfg.Portal, Logger: s.cfg.Logger,
 	})
-	pos, err := a.resume(ctx, info)
+	pos, err := a.resume(ctx, stream)
 	if err != nil || pos.seq >= seq {
 		return err
 	}

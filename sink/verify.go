@@ -41,7 +41,7 @@ func (s *Sink) Verify(ctx context.Context, o VerifyOptions, objects ...string) (
 		Pool: s.cfg.Pool, Schema: s.cfg.Schema, Stream: s.cfg.Stream, Created: info.Created,
 		Consumer: s.cfg.Consumer, Portal: s.cfg.Portal, Logger: s.cfg.Logger,
 	})
-	if _, err := a.resume(ctx, info); err != nil {
+	if _, err := a.resume(ctx, stream); err != nil {
 		return nil, err
 	}
 	if a.portalName() == "" {

@@ -176,7 +176,7 @@ func TestSyncFailsWhenItsSinkFails(t *testing.T) {
 	s := newStack(t, smallPortal())
 	s.must([]string{"NATS_URL="}, "sync", "--objects", "deals", "--data-dir", t.TempDir())
 	r := s.run([]string{"NATS_URL="}, "sync", "--objects", "deals", "--data-dir", t.TempDir())
-	if r.code != exitFailed || !strings.Contains(r.stderr, "stream HUBSPOT was created") || !strings.Contains(r.stderr, "--schema") {
+	if r.code != exitFailed || !strings.Contains(r.stderr, "stream HUBSPOT was created") || !strings.Contains(r.stderr, "hubtail rebuild") {
 		t.Errorf("exit code %d\n%s", r.code, r.stderr)
 	}
 	s.must([]string{"NATS_URL="}, "sync", "--objects", "deals", "--data-dir", t.TempDir(), "--schema", "again")

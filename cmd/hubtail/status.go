@@ -201,7 +201,7 @@ func (s *status) lookAgain(ctx context.Context) {
 // judge finds what needs attention.
 func (s *status) judge(stale time.Duration) {
 	if s.Log != nil && s.Tables != nil && s.Tables.Position > s.Log.LastSeq {
-		s.problem("the tables are ahead of the log (%d > %d): the stream was created anew", s.Tables.Position, s.Log.LastSeq)
+		s.problem("the tables are ahead of the log (%d > %d): the stream was created anew, or restored: run `hubtail rebuild`", s.Tables.Position, s.Log.LastSeq)
 	}
 	if q := s.Quota; q != nil {
 		if q.ParkedUntil.After(s.At) {
