@@ -19,7 +19,7 @@ import (
 
 // The environment of `make soak`.
 const (
-	soakFaults = "HUBTAIL_SOAK_FAULTS" // how many; 15 if unset
+	soakFaults = "HUBTAIL_SOAK_FAULTS" // how many; 8 if unset
 	soakSeed   = "HUBTAIL_SOAK_SEED"   // which; 1 if unset
 )
 
@@ -32,7 +32,7 @@ const soakStuck = 3 * time.Minute
 // silent. Everything must go on by itself after each of them, and in the end every value of every row equal the source's.
 func TestRandomFaultsLoseNothing(t *testing.T) {
 	t.Parallel()
-	n, seed := environmentInt(t, soakFaults, 15), uint64(environmentInt(t, soakSeed, 1))
+	n, seed := environmentInt(t, soakFaults, 8), uint64(environmentInt(t, soakSeed, 1))
 	t.Logf("%d faults, seed %d", n, seed)
 	s := newSoak(t, rand.New(rand.NewPCG(seed, 0)))
 	live, stopLive := context.WithCancel(context.Background())
