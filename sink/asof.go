@@ -78,17 +78,8 @@ type pastBuilder struct {
 // prepareAsOf makes the empty schema and registers it, in this order: a deletion for privacy that meets a registered copy
 // without tables takes it for dropped. Nothing of the log is read before it is registered.
 func (s *Sink) prepareAsOf(ctx context.Context, o AsOfOptions) (*pastBuilder, error) {
-	stream, err := s.cfg.JetStream.Stream(ctx, s.cfg.Stream)
+	live, stream, _, err := s.open(ctx)
 	if err != nil {
-		return nil, fmt.Errorf("look up stream %s: %w", s.cfg.Stream, err)
-	}
-	info := stream.CachedInfo()
-	cfg := ApplierConfig{
-		Pool: s.cfg.Pool, Schema: s.cfg.Schema, Stream: s.cfg.Stream, Created: info.Created, Consumer: s.cfg.Consumer,
-		Portal: s.cfg.Portal, Logger: s.cfg.Logger,
-	}
-	live := NewApplier(cfg)
-	if _, err := live.resume(ctx, stream); err != nil {
 		return nil, err
 	}
 	b := &pastBuilder{Sink: s, o: o, live: s.cfg.Schema, portal: live.portalName(), result: AsOf{Schema: o.Schema, At: o.At, Objects: o.Objects}}
@@ -107,8 +98,10 @@ func (s *Sink) prepareAsOf(ctx context.Context, o AsOfOptions) (*pastBuilder, er
 	if err != nil {
 		return nil, err
 	}
-	cfg.Schema, cfg.Consumer, cfg.Portal = o.Schema, asOfConsumer+time.Now().UTC().Format(time.RFC3339Nano), b.portal
-	b.a = NewApplier(cfg)
+	b.a = NewApplier(ApplierConfig{
+		Pool: s.cfg.Pool, Schema: o.Schema, Stream: s.cfg.Stream, Created: stream.CachedInfo().Created,
+		Consumer: asOfConsumer + time.Now().UTC().Format(time.RFC3339Nano), Portal: b.portal, Logger: s.cfg.Logger,
+	})
 	const begun = 1 // from here on every transaction looks for this row
 	err = b.a.movePosition(ctx, begun, 0)
 	b.a.fence.Store(begun)

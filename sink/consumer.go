@@ -109,6 +109,20 @@ func (s *Sink) onThisServer(ctx context.Context, a *Applier) (uint64, error) {
 	return pos.seq, err
 }
 
+// open returns an Applier for the tables, for work beside whatever sinks there are, the stream, and where the tables are.
+func (s *Sink) open(ctx context.Context) (*Applier, jetstream.Stream, position, error) {
+	stream, err := s.cfg.JetStream.Stream(ctx, s.cfg.Stream)
+	if err != nil {
+		return nil, nil, position{}, fmt.Errorf("look up stream %s: %w", s.cfg.Stream, err)
+	}
+	a := NewApplier(ApplierConfig{
+		Pool: s.cfg.Pool, Schema: s.cfg.Schema, Stream: s.cfg.Stream, Created: stream.CachedInfo().Created,
+		Consumer: s.cfg.Consumer, Portal: s.cfg.Portal, Logger: s.cfg.Logger,
+	})
+	pos, err := a.resume(ctx, stream)
+	return a, stream, pos, err
+}
+
 // resume reads the position, and refuses a stream or a portal that the tables are not from.
 //
 // The stream is asked after the tables: a sink may work on both meanwhile, and the tables are never ahead of the log.

@@ -24,6 +24,14 @@ func (s *Sink) Rebuild(ctx context.Context, o RebuildOptions) (*Rebuilt, error) 
 	if err != nil {
 		return nil, err
 	}
+	return r.run(ctx, "rebuild", []rebuildStep{
+		{"preparing", r.prepareShadow}, {"reading", r.fill}, {"indexing", r.finishTables}, {"catching up", r.catchUp}, {"comparing", r.check},
+		{"swapping", r.swap}, {"after the swap", r.after},
+	})
+}
+
+// run takes the steps, unless another rebuild is under way or something would not carry over.
+func (r *rebuilding) run(ctx context.Context, what string, steps []rebuildStep) (*Rebuilt, error) {
 	began := time.Now()
 	release, err := r.alone(ctx)
 	if err != nil {
@@ -33,15 +41,11 @@ func (s *Sink) Rebuild(ctx context.Context, o RebuildOptions) (*Rebuilt, error) 
 	if r.result.Lost, err = r.lost(ctx); err != nil {
 		return nil, err
 	}
-	if len(r.result.Lost) > 0 && !o.Force {
+	if len(r.result.Lost) > 0 && !r.o.Force {
 		return r.result, fmt.Errorf("%w: %s", ErrNotCarried, strings.Join(r.result.Lost, "; "))
 	}
-	steps := []rebuildStep{
-		{"preparing", r.prepareShadow}, {"reading", r.fill}, {"indexing", r.finishTables}, {"catching up", r.catchUp}, {"comparing", r.check},
-		{"swapping", r.swap}, {"after the swap", r.after},
-	}
 	if err := r.runSteps(ctx, steps); err != nil {
-		return r.result, fmt.Errorf("rebuild, %w", err)
+		return r.result, fmt.Errorf("%s, %w", what, err)
 	}
 	r.result.Position, r.result.Seconds = r.position, time.Since(began).Seconds()
 	return r.result, nil

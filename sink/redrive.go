@@ -32,19 +32,8 @@ const redriveRows = 200
 // tables have that is newer stays. Sinks may run beside it. Of records that the source could not read there is nothing to
 // apply: they are in the log by now, or the source has to be asked.
 func (s *Sink) Redrive(ctx context.Context, selected DeadLetters) ([]Redriven, error) {
-	stream, err := s.cfg.JetStream.Stream(ctx, s.cfg.Stream)
+	a, stream, _, err := s.open(ctx)
 	if err != nil {
-		return nil, fmt.Errorf("look up stream %s: %w", s.cfg.Stream, err)
-	}
-	info, err := stream.Info(ctx)
-	if err != nil {
-		return nil, fmt.Errorf("look at stream %s: %w", s.cfg.Stream, err)
-	}
-	a := NewApplier(ApplierConfig{
-		Pool: s.cfg.Pool, Schema: s.cfg.Schema, Stream: s.cfg.Stream, Created: info.Created,
-		Consumer: s.cfg.Consumer, Portal: s.cfg.Portal, Logger: s.cfg.Logger,
-	})
-	if _, err := a.resume(ctx, stream); err != nil {
 		return nil, err
 	}
 	if err := a.dropErasedLetters(ctx); err != nil {

@@ -3,8 +3,6 @@ package sink
 import (
 	"context"
 	"fmt"
-	"strings"
-	"time"
 )
 
 // Rollback puts the tables back that the last rebuild replaced, caught up with the log, so that nobody sees an older state. It is a
@@ -28,24 +26,9 @@ func (s *Sink) Rollback(ctx context.Context, o RebuildOptions) (*Rebuilt, error)
 	if err != nil {
 		return nil, err
 	}
-	began := time.Now()
-	release, err := r.alone(ctx)
-	if err != nil {
-		return nil, err
-	}
-	defer release()
-	if r.result.Lost, err = r.lost(ctx); err != nil {
-		return nil, err
-	}
-	if len(r.result.Lost) > 0 && !o.Force {
-		return r.result, fmt.Errorf("%w: %s", ErrNotCarried, strings.Join(r.result.Lost, "; "))
-	}
-	steps := []rebuildStep{{"catching up", r.reattach}, {"indexing", r.dress}, {"swapping", r.swap}, {"after the swap", r.after}}
-	if err := r.runSteps(ctx, steps); err != nil {
-		return r.result, fmt.Errorf("rollback, %w", err)
-	}
-	r.result.Position, r.result.Seconds = r.position, time.Since(began).Seconds()
-	return r.result, nil
+	return r.run(ctx, "rollback", []rebuildStep{
+		{"catching up", r.reattach}, {"indexing", r.dress}, {"swapping", r.swap}, {"after the swap", r.after},
+	})
 }
 
 // reattach goes on with the old tables where they were when they were replaced.

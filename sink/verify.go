@@ -29,19 +29,8 @@ func (s *Sink) Verify(ctx context.Context, o VerifyOptions, objects ...string) (
 	if o.Patience == 0 {
 		o.Patience = 2 * time.Second
 	}
-	stream, err := s.cfg.JetStream.Stream(ctx, s.cfg.Stream)
+	a, stream, _, err := s.open(ctx)
 	if err != nil {
-		return nil, fmt.Errorf("look up stream %s: %w", s.cfg.Stream, err)
-	}
-	info, err := stream.Info(ctx)
-	if err != nil {
-		return nil, fmt.Errorf("look at stream %s: %w", s.cfg.Stream, err)
-	}
-	a := NewApplier(ApplierConfig{
-		Pool: s.cfg.Pool, Schema: s.cfg.Schema, Stream: s.cfg.Stream, Created: info.Created,
-		Consumer: s.cfg.Consumer, Portal: s.cfg.Portal, Logger: s.cfg.Logger,
-	})
-	if _, err := a.resume(ctx, stream); err != nil {
 		return nil, err
 	}
 	if a.portalName() == "" {
@@ -54,7 +43,7 @@ func (s *Sink) Verify(ctx context.Context, o VerifyOptions, objects ...string) (
 	}
 	verifiers := make([]*tableVerifier, len(objects))
 	for i, object := range objects {
-		verifiers[i] = &tableVerifier{a: a, s: s, o: o, stream: stream, whole: keepsAll(info.Config), report: &difference.Report{
+		verifiers[i] = &tableVerifier{a: a, s: s, o: o, stream: stream, whole: keepsAll(stream.CachedInfo().Config), report: &difference.Report{
 			Object: object, Hop: difference.LogToTables, StartedAt: time.Now(),
 		}}
 		// First of all, for all: what counts as erased decides which links there are, those from other object types too.
