@@ -112,7 +112,7 @@ func (a *Applier) prepare(ctx context.Context, messages []Message, position uint
 			// After a change of columns within this very batch, rows would have to be built again: commit builds them.
 			if i == 0 && len(g.messages) > 0 {
 				// What is wrong with one message, commit meets again and isolates.
-				if err := a.build(ctx, g); err != nil && classify(err) != faultData {
+				if err := a.build(ctx, g, s.rewrite); err != nil && classify(err) != faultData {
 					return nil, err
 				}
 			}
@@ -164,9 +164,16 @@ func takesTooLong(err error) bool {
 	return errors.As(err, &pgErr) && pgErr.Code == "57014"
 }
 
-// applyHalves applies a segment as two, each with the position that holds once it is written.
+// applyHalves applies a segment as two, each with the position that holds once it is written. What was to be written once
+// more still is: in a refill, too, another sink may add a row at the same moment, and the batch is halved for it.
 func (a *Applier) applyHalves(ctx context.Context, s *segment, position uint64) error {
 	n := len(s.messages)
+	if s.rewrite {
+		if err := a.rewrite(ctx, slices.Clone(s.messages[:n/2])); err != nil {
+			return err
+		}
+		return a.rewrite(ctx, slices.Clone(s.messages[n/2:]))
+	}
 	before := min(position, s.messages[n/2].Seq-1)
 	if err := a.Apply(ctx, slices.Clone(s.messages[:n/2]), before); err != nil {
 		return err
@@ -218,7 +225,7 @@ func (a *Applier) tryCommit(ctx context.Context, s *segment, high, position uint
 	for attempt := 0; ; attempt++ {
 		for _, g := range s.groups {
 			if t := a.catalogue.get(g.object); len(g.messages) > 0 && (g.set == nil || t != g.set.table) {
-				if err := a.build(ctx, g); err != nil {
+				if err := a.build(ctx, g, s.rewrite); err != nil {
 					return err
 				}
 			}

@@ -93,7 +93,8 @@
 //     (TestEveryChangeOfTypeKeepsEveryRawValue, TestATypeChangeLosesNothing, TestATypeChangeToTextIsRefilledFromTheLog,
 //     TestANewPropertyGetsAColumnAndItsEarlierValues, TestAnArchivedPropertyKeepsItsColumn,
 //     TestWhatHubSpotRenamesOrMakesAnewLosesNothing, TestNamesThatCollideGetAColumnEach), also while sinks are killed
-//     (TestARandomDriftEndsInTheModelsState).
+//     (TestARandomDriftEndsInTheModelsState) or add the same rows (TestARefillThatMeetsAnotherSinkIsWhole). What a killed sink
+//     leaves of it, any other takes up within a minute (TestWhatAKilledSinkLeftIsTakenUp).
 //   - Rows are read and written meanwhile. A table is locked for everybody for some milliseconds, however large it is, and
 //     that is waited for two seconds at a time (TestLiveWritesGoOnWhileAColumnChangesItsType, TestALongReaderHoldsUpNoWrites).
 //   - What the owner built on a column survives: its type stays, values that do not fit are in _extra, and properties.note

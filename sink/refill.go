@@ -25,6 +25,9 @@ func (s *Sink) refill(ctx context.Context, a *Applier) error {
 		if err != nil {
 			return fmt.Errorf("look for tables to refill: %w", err)
 		}
+		if known, err := a.knowsPortal(ctx); err != nil || !known {
+			return err
+		}
 		s.cfg.Logger.InfoContext(ctx, "reading rows again from the log after a change of a column's type", "object", object)
 		if err := s.refillObject(ctx, a, object); err != nil {
 			return fmt.Errorf("refill %s: %w", object, err)
@@ -34,6 +37,19 @@ func (s *Sink) refill(ctx context.Context, a *Applier) error {
 			return fmt.Errorf("refill %s: %w", object, err)
 		}
 	}
+}
+
+// knowsPortal makes sure that it is known whose records to read: a sink that attached to empty tables and had no message yet
+// learns it from the one that filled them.
+func (a *Applier) knowsPortal(ctx context.Context) (bool, error) {
+	if a.portalName() != "" {
+		return true, nil
+	}
+	pos, err := a.readPosition(ctx)
+	if err != nil || pos.portal == "" {
+		return false, err
+	}
+	return true, a.checkPortal(pos.portal)
 }
 
 func (s *Sink) refillObject(ctx context.Context, a *Applier, object string) error {
@@ -80,9 +96,7 @@ func (a *Applier) rewrite(ctx context.Context, messages []Message) error {
 		return err
 	}
 	for _, s := range segments {
-		for _, g := range s.groups {
-			g.rewrite = true
-		}
+		s.rewrite = true
 	}
 	return a.commit(ctx, &batch{segments: segments})
 }

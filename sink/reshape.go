@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"time"
 
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgconn"
@@ -199,9 +200,11 @@ func (a *Applier) carryOut(ctx context.Context, tx pgx.Tx, s *shape) error {
 }
 
 // keepShape takes the steps that are left, beside the writing of rows, until ctx ends, and reads rows from the log again
-// where a change of types asks for it.
+// where a change of types asks for it. What another sink began and did not end it takes up within shapeIdle.
 func (s *Sink) keepShape(ctx context.Context, a *Applier) error {
 	pinned := true
+	look := time.NewTicker(s.cfg.shapeIdle)
+	defer look.Stop()
 	for attempt := 0; ; attempt++ {
 		err := s.shapeOnce(ctx, a, pinned)
 		if ctx.Err() != nil {
@@ -211,6 +214,7 @@ func (s *Sink) keepShape(ctx context.Context, a *Applier) error {
 			attempt, pinned = -1, false
 			select {
 			case <-a.reshapeDue:
+			case <-look.C:
 			case <-ctx.Done():
 				return nil
 			}

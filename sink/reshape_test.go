@@ -3,7 +3,9 @@ package sink_test
 import (
 	"fmt"
 	"math/rand/v2"
+	"os"
 	"slices"
+	"strconv"
 	"strings"
 	"sync"
 	"testing"
@@ -283,10 +285,16 @@ func TestWhatHubSpotRenamesOrMakesAnewLosesNothing(t *testing.T) {
 }
 
 // TestARandomDriftEndsInTheModelsState lets definitions change at random while records change, connections break and sinks are
-// killed, and compares with the log, whose last events are the model.
+// killed, and compares with the log, whose last events are the model. HUBTAIL_DRIFT_SEED chooses another run.
 func TestARandomDriftEndsInTheModelsState(t *testing.T) {
 	t.Parallel()
-	const seed = 20261123
+	seed := uint64(20261123)
+	if text := os.Getenv("HUBTAIL_DRIFT_SEED"); text != "" {
+		var err error
+		if seed, err = strconv.ParseUint(text, 10, 64); err != nil {
+			t.Fatal(err)
+		}
+	}
 	random := rand.New(rand.NewPCG(seed, 1))
 	r := newRig(t)
 	start := func(consumer string) *running {
@@ -331,7 +339,8 @@ func TestARandomDriftEndsInTheModelsState(t *testing.T) {
 	r.applied(last)
 	r.reshaped()
 	r.equalToTheLog(sinks[0])
-	r.want("0", `select count(*) from hubspot.properties where note is not null or column_name is null`)
+	// One that HubSpot's list had for so short a time that no column was made meanwhile has its values in _extra.
+	r.want("null", `select string_agg(name || coalesce(': ' || note, ''), ', ') from hubspot.properties where note is not null or column_name is null and not archived`)
 	r.want("0", `select count(*) from pg_attribute where attrelid = 'hubspot.contacts'::regclass and not attisdropped and attname like '\_next\_%'`)
 	sqlTypes := map[string]string{"string": "text", "enumeration": "text", "number": "numeric", "bool": "boolean", "date": "date", "datetime": "timestamptz"}
 	for name, typ := range wanted {

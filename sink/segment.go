@@ -27,6 +27,7 @@ type segment struct {
 	cursors     map[string]versioned[*schemas.Cursor]
 	runs        []versioned[*schemas.Run]
 	dead        []deadLetter
+	rewrite     bool // write rows that the tables have already, too
 }
 
 // versioned is a decoded message and its stream sequence.
@@ -43,7 +44,6 @@ type group struct {
 	offered  int           // before older ones were left out
 	set      *rowSet       // nil until built
 	dead     []deadLetter  // of the messages that could not be built
-	rewrite  bool          // write rows that the table has already, too
 }
 
 func newSegment() *segment {
@@ -153,8 +153,9 @@ func (s *segment) takeRecord(m Message, subject schemas.Subject) error {
 	return nil
 }
 
-// build decodes the group's events and encodes its rows for the table as it is now, which is created if there is none.
-func (a *Applier) build(ctx context.Context, g *group) error {
+// build decodes the group's events and encodes its rows for the table as it is now, which is created if there is none. With
+// rewrite they replace rows of the same sequence, too.
+func (a *Applier) build(ctx context.Context, g *group, rewrite bool) error {
 	t, err := a.tableOf(ctx, g.object)
 	if err == nil && t == nil {
 		t, err = a.createTable(ctx, g.object)
@@ -169,7 +170,7 @@ func (a *Applier) build(ctx context.Context, g *group) error {
 	g.dead = nil
 	a.rowSets.put(g.set)
 	g.set = a.rowSets.get(t, len(g.messages), size)
-	g.set.rewrite = g.rewrite
+	g.set.rewrite = rewrite
 	for _, m := range g.messages {
 		event, err := schemas.DecodeEvent(m.Message)
 		if err == nil {

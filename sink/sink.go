@@ -29,6 +29,9 @@ const (
 
 	minBackoff = 100 * time.Millisecond
 	maxBackoff = 30 * time.Second
+
+	// shapeIdle is how often a sink looks whether one that was killed left a change of columns or a refill behind.
+	shapeIdle = time.Minute
 )
 
 // Config says which log a Sink reads and where it writes. Pool and JetStream are required.
@@ -44,6 +47,8 @@ type Config struct {
 	// AnswerTimeout is after how long without an answer a connection to Postgres counts as dead; 0 is DefaultAnswerTimeout.
 	AnswerTimeout time.Duration
 	Logger        *slog.Logger // nil discards
+
+	shapeIdle time.Duration // 0 is shapeIdle; tests are in more of a hurry
 }
 
 func (c Config) withDefaults() Config {
@@ -64,6 +69,9 @@ func (c Config) withDefaults() Config {
 	}
 	if c.AnswerTimeout <= 0 {
 		c.AnswerTimeout = DefaultAnswerTimeout
+	}
+	if c.shapeIdle <= 0 {
+		c.shapeIdle = shapeIdle
 	}
 	if c.Logger == nil {
 		c.Logger = slog.New(slog.DiscardHandler)
