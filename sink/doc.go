@@ -173,6 +173,7 @@
 //   - Its role owns the live schema and the copy's, and nothing else (TestARebuildNeedsNoMoreThanItsTwoSchemas); a transaction
 //     pooler will do (TestARebuildWorksThroughATransactionPooler).
 //   - A copy is not dropped with what others built on it (TestACopyIsNotDroppedWithWhatDependsOnIt).
+//   - A schema that holds anything and is no copy of these tables is not touched (TestARebuildTakesNoSchemaOfSomebodyElse).
 //
 // # What a comparison leaves out
 //

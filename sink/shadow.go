@@ -94,19 +94,25 @@ func (r *rebuilding) emptySchema(ctx context.Context) error {
 	})
 }
 
-// checkOurs refuses a schema that has tables and is not registered as a shadow or old copy of these ones.
+// checkOurs refuses a schema that holds anything and is not registered as a shadow or old copy of these tables: all of it would
+// be dropped. One that is registered and has no tables of migrations is what somebody made under the name since.
 func (r *rebuilding) checkOurs(ctx context.Context, tx pgx.Tx) error {
 	var kind, foreign *string
+	var migrated bool
+	// Postgres rule: whatever is in a schema depends on it; a default right, which may stay, does so automatically.
 	err := tx.QueryRow(ctx, `select (select kind from `+quote(r.live, "copies")+` where schema_name = $2),
-		(select min(relname) from pg_class where relnamespace = to_regnamespace($1) and relkind in ('r', 'p', 'v', 'm'))`,
-		quote(r.copy), r.copy).Scan(&kind, &foreign)
+		coalesce((select min(relname) from pg_class where relnamespace = n.oid and relkind in ('r', 'p', 'v', 'm', 'f', 'S')),
+			(select min(pg_describe_object(classid, objid, objsubid)) from pg_depend
+			 where refclassid = 'pg_namespace'::regclass and refobjid = n.oid and deptype <> 'a')),
+		to_regclass($3) is not null from (select to_regnamespace($1)::oid as oid) n`,
+		quote(r.copy), r.copy, quote(r.copy, "schema_migrations")).Scan(&kind, &foreign, &migrated)
 	switch {
 	case err != nil:
 		return err
 	case kind != nil && *kind == string(CopyAsOf):
 		return fmt.Errorf("schema %s has tables as of some time: %w; name another one with --copy", r.copy, ErrCopyTaken)
-	case kind == nil && foreign != nil && !staticTables[*foreign]:
-		return fmt.Errorf("schema %s has a table %s and is no copy of these: %w; name another one with --copy", r.copy, *foreign, ErrCopyTaken)
+	case foreign != nil && (kind == nil || !migrated):
+		return fmt.Errorf("schema %s has %s and is no copy of these tables: %w; name another one with --copy", r.copy, *foreign, ErrCopyTaken)
 	}
 	return nil
 }

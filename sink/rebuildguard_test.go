@@ -1,0 +1,45 @@
+package sink_test
+
+import (
+	"errors"
+	"testing"
+
+	"github.com/hubtail/hubtail/migrations"
+	"github.com/hubtail/hubtail/sink"
+)
+
+func TestARebuildTakesNoSchemaOfSomebodyElse(t *testing.T) {
+	t.Parallel()
+	r := newRig(t)
+	r.applied0(r.logOfAll(3))
+	for name, sql := range map[string]string{
+		"functions": `create function app.f() returns int language sql as 'select 1'; create sequence app.s`,
+		"tables":    `create table app.links (a int); create table app.objects (a int); create table app.users (a int)`,
+		"types":     `create type app.mood as enum ('a'); create domain app.d as int`,
+		"live":      ``,
+		"replaced":  `create table app.mine (a int)`,
+	} {
+		r.exec(`drop schema if exists app cascade; create schema app; ` + sql)
+		switch name {
+		case "live":
+			if err := migrations.Apply(t.Context(), r.pool, "app"); err != nil {
+				t.Fatal(err)
+			}
+		case "replaced": // dropped by hand, and made for something else
+			if err := sink.RegisterCopy(t.Context(), r.pool, schema, sink.Copy{Schema: "app", Kind: sink.CopyOld}); err != nil {
+				t.Fatal(err)
+			}
+		}
+		const all = `select string_agg(pg_describe_object(classid, objid, objsubid), ', ' order by objid) from pg_depend where refobjid = 'app'::regnamespace`
+		before := r.value(all)
+		if _, err := r.newTables().Rebuild(t.Context(), sink.RebuildOptions{Copy: "app"}); !errors.Is(err, sink.ErrCopyTaken) {
+			t.Errorf("%s: %v, want that the schema is taken", name, err)
+		}
+		r.want(before, all)
+		r.exec(`delete from hubspot.copies`)
+	}
+	r.exec(`drop schema app cascade; create schema app; alter default privileges in schema app grant select on tables to public`)
+	if _, err := r.newTables().Rebuild(t.Context(), sink.RebuildOptions{Copy: "app"}); err != nil {
+		t.Errorf("an empty schema: %v", err)
+	}
+}
