@@ -6,9 +6,9 @@ import (
 
 // VerifyPlan says what verifying an object type costs.
 type VerifyPlan struct {
-	Object   string
-	Records  int64 // in the log
-	Requests int64 // to HubSpot, about: the recycle bin may hold more than the log has records that ended
+	Object   string `json:"object"`
+	Records  int64  `json:"records"`  // in the log
+	Requests int64  `json:"requests"` // to HubSpot, about: the recycle bin may hold more than the log has records that ended
 }
 
 // PlanVerify says what Verify would cost, without a request to HubSpot.

@@ -130,6 +130,8 @@ func TestClosedWonTellsOfEachDealOnce(t *testing.T) {
 		l.env = append(l.env, "SLACK_WEBHOOK_URL="+server.URL)
 		p := start()
 		p.wait("waiting for deals")
+		l.append("deals", "9", schemas.OpCreated, map[string]string{"dealname": "<!channel> & co", "dealstage": "closedwon"})
+		p.wait("Won: &lt;!channel&gt; &amp; co (no amount)")
 		won := map[string]string{"dealname": "Big one", "amount": "900", "dealstage": "closedwon"}
 		l.append("deals", "1", schemas.OpSnapshot, won)
 		l.append("deals", "2", schemas.OpCreated, map[string]string{"dealname": "Big one", "dealstage": "qualified"})
@@ -138,7 +140,7 @@ func TestClosedWonTellsOfEachDealOnce(t *testing.T) {
 		l.append("deals", "3", schemas.OpCreated, map[string]string{"dealname": "Last", "dealstage": "closedwon"})
 		p.wait("Won: Last (no amount)")
 		waitFor(t, "Slack is told", func() bool { return r.taken("Won: Last (no amount)") == 1 })
-		if n := r.taken("Won: Big one (900)"); n != 1 || r.taken("Won: ") != 2 {
+		if n := r.taken("Won: Big one (900)"); n != 1 || r.taken("Won: ") != 3 {
 			t.Errorf("told %q", r.all())
 		}
 		p.stop()

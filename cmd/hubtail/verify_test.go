@@ -14,6 +14,7 @@ import (
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 
+	"github.com/hubtail/hubtail/connector"
 	"github.com/hubtail/hubtail/connector/simulator"
 	"github.com/hubtail/hubtail/internal/difference"
 	"github.com/hubtail/hubtail/internal/proof"
@@ -315,6 +316,10 @@ func TestVerifyWorksWithoutADatabaseAndWithoutAToken(t *testing.T) {
 		}
 	}
 	before := s.simulator.Stats().ByRoute["list contacts"]
+	var plans []connector.VerifyPlan
+	if text := s.must(nil, "verify", "--dry-run", "--json").stdout; json.Unmarshal([]byte(text), &plans) != nil || len(plans) == 0 || plans[0].Requests == 0 {
+		t.Errorf("the plan as JSON:\n%s", text)
+	}
 	r := s.must(nil, "verify", "--dry-run")
 	if !strings.Contains(r.stdout, "contacts  50 ") || s.simulator.Stats().ByRoute["list contacts"] != before {
 		t.Errorf("the plan is\n%s%s", r.stdout, r.stderr)

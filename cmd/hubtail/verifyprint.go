@@ -84,13 +84,20 @@ func printReport(w io.Writer, r *difference.Report) {
 
 // plan says what the command would read.
 func (v *verifyRun) plan() error {
+	plans := []connector.VerifyPlan{}
+	if v.source != nil {
+		var err error
+		plans, err = v.source.PlanVerify(v.c.Context, connector.VerifyOptions{Full: v.c.Bool("full"), Links: v.c.Bool("links")}, v.objects...)
+		if err != nil {
+			return err
+		}
+	}
+	if v.c.Bool("json") {
+		return printJSON(v.c, plans)
+	}
 	if v.source == nil {
 		printf(v.c.App.Writer, "no requests to HubSpot: no token given. The last event of every record is compared with its row.\n")
 		return nil
-	}
-	plans, err := v.source.PlanVerify(v.c.Context, connector.VerifyOptions{Full: v.c.Bool("full"), Links: v.c.Bool("links")}, v.objects...)
-	if err != nil {
-		return err
 	}
 	table := tabwriter.NewWriter(v.c.App.Writer, 0, 0, 2, ' ', 0)
 	printf(table, "OBJECT\tRECORDS AND ROWS\tREQUESTS, ABOUT\n")

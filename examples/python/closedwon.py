@@ -4,6 +4,7 @@
     NATS_URL=nats://127.0.0.1:4222 SLACK_WEBHOOK_URL=https://hooks.slack.com/... python3 closedwon.py
 """
 import asyncio
+import html
 import json
 import os
 import sys
@@ -43,7 +44,9 @@ def tell(event):
     values = event["properties"]
     if values.get("dealstage") != "closedwon" or not is_new and "dealstage" not in event["changed"]:
         return
-    text = f'Won: {values.get("dealname") or "deal " + event["id"]} ({values.get("amount") or "no amount"})'
+    # Escaped, so that what people write into HubSpot is no mention or link in Slack.
+    name = html.escape(values.get("dealname") or "deal " + event["id"], quote=False)
+    text = f'Won: {name} ({html.escape(values.get("amount") or "no amount", quote=False)})'
     print(text)
     body = json.dumps({"text": text}).encode()
     request = urllib.request.Request(os.environ["SLACK_WEBHOOK_URL"], data=body, headers={"Content-Type": "application/json"})

@@ -31,13 +31,18 @@ for await (const m of messages) {
 }
 await nc.drain();
 
+// Keeps what people write into HubSpot from being a mention or a link: these three are Slack's control characters.
+function escape(text: string): string {
+  return text.replaceAll("&", "&amp;").replaceAll("<", "&lt;").replaceAll(">", "&gt;");
+}
+
 async function tell(event: Event): Promise<void> {
   const isNew = event.op === "created"; // then nothing has changed
   if (event.properties.dealstage !== "closedwon" || (!isNew && !event.changed.includes("dealstage"))) {
     return;
   }
   const { dealname, amount } = event.properties;
-  const text = `Won: ${dealname ?? `deal ${event.id}`} (${amount ?? "no amount"})`;
+  const text = `Won: ${escape(dealname ?? `deal ${event.id}`)} (${escape(amount ?? "no amount")})`;
   console.log(text);
   const response = await fetch(slack, {
     method: "POST",

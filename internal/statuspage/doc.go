@@ -20,6 +20,6 @@
 //   - a page on loopback answers to loopback's names only, so that no website can have a browser read it
 //     (TestAForeignNameIsRefused); nothing but reading is possible (TestOnlyReadingIsPossible)
 //   - it is live (TestEventsBringNewFigures), ends when the listener does and bounds how many look
-//     (TestViewersAreBoundedAndEnd); nobody looking costs nothing (TestNobodyIsAskedWhileNobodyLooks)
+//     (TestViewersAreBoundedAndEnd, TestAnotherSiteTakesNoPlaceOfAViewer); nobody looking costs nothing (TestNobodyIsAskedWhileNobodyLooks)
 //   - a history holds an hour, however long the process runs (TestHistoryHoldsAnHour)
 package statuspage

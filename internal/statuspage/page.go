@@ -112,6 +112,11 @@ func (p *Page) page(w http.ResponseWriter, r *http.Request) {
 
 // events sends what the page shows every so often, until whoever looks goes away or the listener ends.
 func (p *Page) events(w http.ResponseWriter, r *http.Request) {
+	// A website may not read what comes, but could take all places of those who look.
+	if site := r.Header.Get("Sec-Fetch-Site"); site == "cross-site" || site == "same-site" {
+		http.Error(w, "only the status page itself is sent its events", http.StatusForbidden)
+		return
+	}
 	select {
 	case p.viewers <- struct{}{}:
 		defer func() { <-p.viewers }()

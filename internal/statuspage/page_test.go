@@ -244,6 +244,27 @@ func TestEventsBringNewFigures(t *testing.T) {
 	}
 }
 
+// TestAnotherSiteTakesNoPlaceOfAViewer asks as a browser does for a page of somebody else's.
+func TestAnotherSiteTakesNoPlaceOfAViewer(t *testing.T) {
+	t.Parallel()
+	server := serve(t, show(healthy()))
+	for site, want := range map[string]int{"cross-site": http.StatusForbidden, "same-site": http.StatusForbidden} {
+		request, err := http.NewRequestWithContext(t.Context(), http.MethodGet, server.URL+"/events", nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		request.Header.Set("Sec-Fetch-Site", site)
+		resp, err := server.Client().Do(request)
+		if err != nil {
+			t.Fatal(err)
+		}
+		resp.Body.Close()
+		if resp.StatusCode != want {
+			t.Errorf("%s: %s", site, resp.Status)
+		}
+	}
+}
+
 func TestViewersAreBoundedAndEnd(t *testing.T) {
 	t.Parallel()
 	cfg := show(healthy())

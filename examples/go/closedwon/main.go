@@ -14,6 +14,7 @@ import (
 	"os"
 	"os/signal"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/nats-io/nats.go"
@@ -67,6 +68,10 @@ func run(ctx context.Context, slack string) error {
 	return nil
 }
 
+// escape keeps what people write into HubSpot from being a mention or a link. Slack rule: these three are its control
+// characters.
+var escape = strings.NewReplacer("&", "&amp;", "<", "&lt;", ">", "&gt;")
+
 func tell(ctx context.Context, slack string, m jetstream.Msg) error {
 	event, err := schemas.DecodeEvent(schemas.Message{Subject: m.Subject(), Header: m.Headers(), Data: m.Data()})
 	if err != nil {
@@ -80,7 +85,7 @@ func tell(ctx context.Context, slack string, m jetstream.Msg) error {
 	}
 	name, _ := event.Properties.Get("dealname")
 	amount, _ := event.Properties.Get("amount")
-	text := fmt.Sprintf("Won: %s (%s)", cmp.Or(name, "deal "+event.ID), cmp.Or(amount, "no amount"))
+	text := fmt.Sprintf("Won: %s (%s)", escape.Replace(cmp.Or(name, "deal "+event.ID)), escape.Replace(cmp.Or(amount, "no amount")))
 	fmt.Println(text)
 	body, err := json.Marshal(map[string]string{"text": text})
 	if err != nil {
