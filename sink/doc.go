@@ -55,6 +55,8 @@
 //     messages come (TestADeletionForPrivacyWinsInAnyOrder). It reaches every copy of the tables, shadow, old and as-of ones
 //     (TestADeletionForPrivacyReachesEveryCopy), those that cannot take it at once later
 //     (TestADeletionForPrivacyThatACopyCannotTakeIsNotForgotten), without waiting for them (TestACopyDroppedByHandHoldsNothingUp).
+//     Where the owner's constraint refuses the tombstone the row is deleted, and stays away; where that is refused, too, a
+//     dead letter stays, and verify and erase name the row (TestADeletionForPrivacyThatTheOwnerRefusesIsNotLost).
 //   - A message is acknowledged only after its transaction is committed (TestPostgresGoingAwayOnlyDelays,
 //     TestStoppingCommitsAndAcknowledgesWhatWasBegun).
 //   - A message that cannot be applied goes to dead_letters with its reason, payload and SQLSTATE; all others are applied
@@ -164,11 +166,13 @@
 //   - No last value of a long log is left out (TestAReaderOfLastValuesMissesNone), and a shadow that is not as the log says is
 //     never swapped in (TestAShadowThatIsNotAsTheLogIsNotSwappedIn).
 //   - Interrupted at any point, the live tables are whole, old or new, and the next rebuild comes through
-//     (TestARebuildInterruptedAfterAnyStepLeavesTheTablesWhole, TestTwoRebuildsDoNotWorkAtOnce).
+//     (TestARebuildInterruptedAfterAnyStepLeavesTheTablesWhole, TestTwoRebuildsDoNotWorkAtOnce). One that lost the lock that
+//     keeps others away swaps nothing in (TestARebuildThatIsNoLongerAloneSwapsNothing).
 //   - Some object types are rebuilt alone: their tables of records, with definitions and pipelines, not links, cursors and runs
 //     (TestOneObjectTypeIsRebuiltAlone).
-//   - Tables of a stream that is gone are filled from the present one; what was erased stays erased
-//     (TestTablesOfARecreatedStreamAreRebuilt). A deletion for privacy during a rebuild leaves no value
+//   - Tables of a stream that is gone are filled from the present one (TestTablesOfARecreatedStreamAreRebuilt). What was
+//     erased stays erased through any number of rebuilds and repairs: the table erased is the last word, though the log has
+//     values of it, which Verify tells (TestWhatWasErasedBeforeTheStreamWasRecreatedStaysErased). A deletion for privacy during a rebuild leaves no value
 //     (TestADeletionForPrivacyDuringARebuildLeavesNoValue).
 //   - Its role owns the live schema and the copy's, and nothing else (TestARebuildNeedsNoMoreThanItsTwoSchemas); a transaction
 //     pooler will do (TestARebuildWorksThroughATransactionPooler).

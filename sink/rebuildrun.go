@@ -101,7 +101,10 @@ func (r *rebuilding) fill(ctx context.Context) error {
 			return err
 		}
 	}
-	return r.moveTo(ctx, head)
+	if err := r.moveTo(ctx, head); err != nil {
+		return err
+	}
+	return r.dateTombstones(ctx)
 }
 
 // definitions applies the newest property definitions of all tables, so that the records find their columns.
@@ -125,25 +128,26 @@ func (r *rebuilding) definitions(ctx context.Context) error {
 	return nil
 }
 
-// seedErased makes tombstones of what another log's privacy deletions took out of the live tables: nothing brings it back.
+// seedErased makes tombstones in the copy of what was deleted for privacy, in whichever log: nothing brings it back. Their
+// sequence is 0, below that of any deletion which this log has.
 func (r *rebuilding) seedErased(ctx context.Context) error {
-	if r.sameLog {
-		return nil
-	}
 	for _, object := range r.objects {
 		t, err := r.a.catalogue.load(ctx, r.pool, object)
-		if err != nil || t == nil {
+		if err != nil {
 			return err
 		}
+		if t == nil {
+			continue
+		}
 		err = pgx.BeginFunc(ctx, r.pool, func(tx pgx.Tx) error {
-			rows, err := tx.Query(ctx, `select record_id, _seq from `+quote(r.copy, "erased")+` where object = $1 order by 1`, object)
+			rows, err := tx.Query(ctx, `select record_id from `+quote(r.live, "erased")+` where object = $1 order by 1`, object)
 			if err != nil {
 				return err
 			}
 			set := &rowSet{table: t}
-			var id, seq int64
-			_, err = pgx.ForEachRow(rows, []any{&id, &seq}, func() error {
-				set.rows = append(set.rows, tombstone(id, seq))
+			var id int64
+			_, err = pgx.ForEachRow(rows, []any{&id}, func() error {
+				set.rows = append(set.rows, tombstone(id, 0))
 				return nil
 			})
 			if err != nil || len(set.rows) == 0 {
@@ -153,6 +157,25 @@ func (r *rebuilding) seedErased(ctx context.Context) error {
 		})
 		if err != nil {
 			return fmt.Errorf("keep erased what was erased of %s: %w", object, err)
+		}
+	}
+	return nil
+}
+
+// dateTombstones gives the tombstones whose deletion the log's last messages do not have what the live ones say.
+func (r *rebuilding) dateTombstones(ctx context.Context) error {
+	pairs, err := r.pairs(ctx, r.pool)
+	if err != nil || !r.sameLog {
+		return err
+	}
+	for _, p := range pairs {
+		if p.object == "" {
+			continue
+		}
+		_, err := r.pool.Exec(ctx, `update `+p.otherTable()+` n set _seq = l._seq, _updated_at = l._updated_at from `+p.liveTable()+` l
+			where l.id = n.id and n._purged and n._seq = 0 and l._purged and l._seq <= $1`, int64(r.position))
+		if err != nil && classify(err) != faultSchema { // one of the two is not there
+			return fmt.Errorf("keep erased what was erased of %s: %w", p.object, err)
 		}
 	}
 	return nil
@@ -309,11 +332,7 @@ func (r *rebuilding) check(ctx context.Context) error {
 			}
 		}
 		r.result.Reports = append(r.result.Reports, v.report)
-		found := v.report.Differences()
-		if !r.sameLog {
-			found -= v.report.Kinds[difference.Ghost] // tombstones from the log before this one
-		}
-		if found > 0 {
+		if found := v.report.Differences(); found > 0 {
 			return fmt.Errorf("%w: %d of %s, such as %s: %s; nothing was swapped", ErrNotAsLog, found, object,
 				v.report.Examples[0].ID, v.report.Examples[0].Reason)
 		}

@@ -121,11 +121,8 @@ func (r *rebuilding) checkOurs(ctx context.Context, tx pgx.Tx) error {
 // so have the owner's own.
 func (r *rebuilding) seedCatalogue(ctx context.Context, tx pgx.Tx) error {
 	objects := ` where object = any($1)`
-	tables := []string{"objects", "properties"}
-	if !r.sameLog { // this log may know nothing of what was deleted for privacy before it began
-		tables = append(tables, "erased")
-	}
-	for _, table := range tables {
+	// The log may know nothing of what was deleted for privacy before it began, however long ago that was.
+	for _, table := range []string{"objects", "properties", "erased"} {
 		if _, err := tx.Exec(ctx, `insert into `+quote(r.copy, table)+` select * from `+quote(r.live, table)+objects, r.objects); err != nil {
 			return fmt.Errorf("copy %s: %w", table, err)
 		}

@@ -13,45 +13,24 @@ import (
 	"github.com/hubtail/hubtail/schemas"
 )
 
-// verifyErased compares which records of an object type the tables take for deleted for privacy with the log. Of those that
-// the log does not know as such they would keep no links; those that they have forgotten could come back.
+// verifyErased looks for records that were deleted for privacy according to the table erased, and of which the log has values
+// nevertheless. The table is the last word: the log that had the deletion may be gone, so nothing is ever taken out of it.
 func (v *tableVerifier) verifyErased(ctx context.Context, object string) error {
 	erased, err := v.a.erasedOf(ctx, object)
 	if err != nil {
 		return err
 	}
-	var bogus []int64
 	for _, id := range erased {
-		purge, err := v.findPurge(ctx, object, id)
+		purge, known, err := v.findPurge(ctx, object, id)
 		if err != nil {
 			return err
 		}
-		if purge == 0 {
-			bogus = append(bogus, id)
-			v.report.Add(difference.Ghost, strconv.FormatInt(id, 10), "the table erased has it, and the log has no privacy deletion of it")
+		if known && purge == 0 {
+			v.report.Add(difference.Ghost, strconv.FormatInt(id, 10), fmt.Sprintf(
+				"it was deleted for privacy, and the log has values of it and no deletion: `hubtail erase %s %d` takes them out", object, id))
 		}
 	}
-	if err := v.forgetErased(ctx, object, bogus); err != nil {
-		return err
-	}
 	return v.verifyTombstones(ctx, object)
-}
-
-// forgetErased deletes rows of the table erased that no privacy deletion made.
-func (v *tableVerifier) forgetErased(ctx context.Context, object string, ids []int64) error {
-	switch {
-	case len(ids) == 0 || !v.o.Repair:
-		return nil
-	case !v.whole:
-		v.report.Note = "rows of the table erased are kept: the stream has a limit of age or size, so it may have had their deletions"
-		return nil
-	}
-	tag, err := v.a.patient().Exec(ctx, `delete from `+quote(v.a.schema, "erased")+` where object = $1 and record_id = any($2)`, object, ids)
-	if err != nil {
-		return fmt.Errorf("delete rows of the table erased: %w", err)
-	}
-	v.report.Repaired += tag.RowsAffected()
-	return nil
 }
 
 // verifyTombstones looks for rows without values whose privacy deletion is in the log and not in the table erased. (Where the
@@ -74,7 +53,7 @@ func (v *tableVerifier) verifyTombstones(ctx context.Context, object string) err
 		return fmt.Errorf("look for tombstones of %s: %w", object, err)
 	}
 	for _, id := range ids {
-		purge, err := v.findPurge(ctx, object, id)
+		purge, _, err := v.findPurge(ctx, object, id)
 		if err != nil {
 			return err
 		}
@@ -109,15 +88,15 @@ func (a *Applier) erasedOf(ctx context.Context, object string) ([]int64, error) 
 
 // findPurge returns the sequence of a record's privacy deletion in the log: mostly its last message, but what somebody read
 // before may have come after it. It returns 0 if there is none, and -1 if there may have been one: a full history has forgotten
-// the oldest.
-func (v *tableVerifier) findPurge(ctx context.Context, object string, id int64) (seq int64, err error) {
+// the oldest. known says whether the log has anything of the record.
+func (v *tableVerifier) findPurge(ctx context.Context, object string, id int64) (seq int64, known bool, err error) {
 	subject := schemas.RecordSubject(v.a.portalName(), object, strconv.FormatInt(id, 10))
 	last, err := v.lastMessages(ctx, []string{subject})
 	if err != nil || len(last) == 0 {
-		return 0, err
+		return 0, false, err
 	}
 	if isPurge(last[0]) {
-		return int64(last[0].Seq), nil
+		return int64(last[0].Seq), true, nil
 	}
 	history := int64(1)
 	for next := uint64(1); next < last[0].Seq; next++ {
@@ -126,17 +105,17 @@ func (v *tableVerifier) findPurge(ctx context.Context, object string, id int64) 
 			break
 		}
 		if err != nil {
-			return 0, fmt.Errorf("read %s: %w", subject, err)
+			return 0, false, fmt.Errorf("read %s: %w", subject, err)
 		}
 		if isPurge(Message{Message: schemas.Message{Header: m.Header}}) {
-			return int64(m.Sequence), nil
+			return int64(m.Sequence), true, nil
 		}
 		if next = m.Sequence; next < last[0].Seq {
 			history++
 		}
 	}
 	if limit := v.stream.CachedInfo().Config.MaxMsgsPerSubject; limit > 0 && history >= limit {
-		return -1, nil
+		return -1, true, nil
 	}
-	return 0, nil
+	return 0, true, nil
 }

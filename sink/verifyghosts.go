@@ -91,9 +91,11 @@ func (v *tableVerifier) mayDelete(ghosts, rows int64) bool {
 // rowVersion is a row's id and the sequence of its event.
 type rowVersion struct{ id, seq int64 }
 
-// idsAfter returns the next rows of a table, ascending by id.
+// idsAfter returns the next rows of a table, ascending by id, without the tombstones of erased records: the log they were
+// deleted in may be gone.
 func (a *Applier) idsAfter(ctx context.Context, t *table, after int64) ([]rowVersion, error) {
-	rows, err := a.patient().Query(ctx, `select id, _seq from `+quote(a.schema, t.name)+` where id > $1 order by id limit `+strconv.Itoa(ghostPage), after)
+	rows, err := a.patient().Query(ctx, `select id, _seq from `+quote(a.schema, t.name)+` t where id > $1 and not (_purged and exists (select from `+
+		quote(a.schema, "erased")+` e where e.object = $2 and e.record_id = t.id)) order by id limit `+strconv.Itoa(ghostPage), after, t.object)
 	if err != nil {
 		return nil, fmt.Errorf("read ids of %s: %w", t.object, err)
 	}

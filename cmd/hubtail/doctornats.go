@@ -39,7 +39,7 @@ func checkNATS(_ context.Context, d *doctor, f *findings) {
 		f.fail("connected, but no answer: "+err.Error(), "nothing is logged or applied without NATS", "look at the server's log")
 		return
 	}
-	f.ok("%s, nats-server %s, answers in %s", nc.ConnectedUrlRedacted(), nc.ConnectedServerVersion(), rtt.Round(time.Microsecond))
+	f.ok("%s, nats-server %s, answers in %s", jetlog.ServerOf(nc), nc.ConnectedServerVersion(), rtt.Round(time.Microsecond))
 	if _, err := nc.TLSConnectionState(); err != nil && isPublic(nc.ConnectedAddr()) {
 		f.warn("the way to "+nc.ConnectedAddr()+" is not encrypted", "whoever is on it reads the whole CRM",
 			"turn TLS on in the NATS server and use tls:// in NATS_URL, or a private network")

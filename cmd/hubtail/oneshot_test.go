@@ -280,6 +280,23 @@ func TestSecretsAreNeverShown(t *testing.T) {
 	}
 }
 
+// TestSecretsOfOddAddressesAreNeverShown has addresses that nats.go accepts or takes apart at another place than a user would.
+func TestSecretsOfOddAddressesAreNeverShown(t *testing.T) {
+	t.Parallel()
+	for _, address := range []string{
+		"NATS_URL=u:" + canary + "@127.0.0.1:1", "NATS_URL=" + canary + "@127.0.0.1:1", "NATS_URL=nats://u:" + canary + "/x@127.0.0.1:1",
+		"NATS_URL=nats://u:" + canary + "#x@127.0.0.1:1", "NATS_URL=nats://127.0.0.1:1?token=" + canary,
+	} {
+		for _, command := range [][]string{{"status"}, {"tail"}, {"doctor", "--json"}} {
+			r := hubtail(t, t.TempDir(), []string{address}, command...)
+			requireNoSecret(t, r)
+			if r.code != exitFailed && r.code != exitUnhealthy || !strings.Contains(r.stdout+r.stderr, "at nats://127.0.0.1:1") && !strings.Contains(r.stdout+r.stderr, "NATS_URL is not understood") {
+				t.Errorf("%s %v: exit code %d\n%s%s", address, command, r.code, r.stdout, r.stderr)
+			}
+		}
+	}
+}
+
 func TestWrongTokenEndsAtOnce(t *testing.T) {
 	t.Parallel()
 	s := newStack(t, smallPortal())

@@ -53,13 +53,17 @@ func Connect(ctx context.Context, cfg Config) (*nats.Conn, error) {
 		cfg.Logger = slog.New(slog.DiscardHandler)
 	}
 	options := cfg.options()
+	address, err := Address(cfg.URL)
+	if err != nil {
+		return nil, err
+	}
 	deadline := time.Now().Add(cfg.Wait)
 	for warned := false; ; {
 		nc, err := nats.Connect(cfg.URL, options...)
 		if err == nil {
 			return nc, nil
 		}
-		err = redacted{fmt.Errorf("connect to nats at %s: %w", cfg.URL, err)}
+		err = redacted{fmt.Errorf("connect to nats at %s: %w", address, err)}
 		if !retryable(err) || time.Now().After(deadline) {
 			return nil, err
 		}
@@ -68,7 +72,7 @@ func Connect(ctx context.Context, cfg Config) (*nats.Conn, error) {
 			warned = true
 		}
 		if err := pause(ctx, reconnectWait); err != nil {
-			return nil, fmt.Errorf("connect to nats at %s: %w", Redact(cfg.URL), err)
+			return nil, fmt.Errorf("connect to nats at %s: %w", address, err)
 		}
 	}
 }

@@ -85,12 +85,27 @@ func TestRefusedCredentialsAreNotRetried(t *testing.T) {
 
 func TestNoErrorCarriesASecret(t *testing.T) {
 	for _, url := range []string{
-		"nats://user:pa55word@127.0.0.1:1",
+		"nats://user:pa55word@127.0.0.1:1,",
 		"nats://user:pa55word@127.0.0.1:1,nats://other:pa55word@127.0.0.1:2",
 		"nats://user:pa55word@127.0.0.1:bad",
 		"nats://user:pa55 word@127.0.0.1:1",
 		"nats://user:pa55%zzword@127.0.0.1:1",
 		"nats://user:pa55@word@127.0.0.1:1",
+		"user:pa55word@127.0.0.1:1",
+		"pa55word@127.0.0.1:1",
+		" user:pa55word@127.0.0.1:1 , pa55word@127.0.0.1:2",
+		"nats://user:pa55/word@127.0.0.1:1",
+		"nats://user:55/pa55@127.0.0.1:1",
+		"nats://pa55/word@127.0.0.1:1",
+		"nats://user:pa55#word@127.0.0.1:1",
+		"nats://user:55#pa55word@127.0.0.1:1",
+		"nats://user:pa55?word@127.0.0.1:1",
+		"nats://127.0.0.1:1?token=pa55word",
+		"127.0.0.1:1/?token=pa55word#pa55word",
+		"user:pa55://word@127.0.0.1:1",
+		"pa55://word@127.0.0.1:1",
+		"nats://user:pa55,word@127.0.0.1:1",
+		"user:pa55word",
 	} {
 		_, err := jetlog.Connect(t.Context(), jetlog.Config{URL: url})
 		if err == nil {
@@ -99,6 +114,21 @@ func TestNoErrorCarriesASecret(t *testing.T) {
 		if strings.Contains(err.Error(), "pa55") || strings.Contains(err.Error(), "word") && !strings.Contains(err.Error(), "password") {
 			t.Errorf("%s: error shows the password: %v", url, err)
 		}
+		if !errors.Is(err, jetlog.ErrURL) && !strings.Contains(err.Error(), "127.0.0.1:1") {
+			t.Errorf("%s: error does not name the server: %v", url, err)
+		}
+	}
+}
+
+func TestServersAreShownWithoutTheirSecrets(t *testing.T) {
+	s := startServer(t, localnats.Options{StoreDir: t.TempDir(), Listen: "127.0.0.1:0", Token: "pa55word"})
+	nc, err := jetlog.Connect(t.Context(), jetlog.Config{URL: strings.Replace(s.URL(), "://", "://pa55word@", 1) + "/?token=pa55word"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer nc.Close()
+	if got := jetlog.ServerOf(nc); got != s.URL() {
+		t.Errorf("connected to %s, want %s", got, s.URL())
 	}
 }
 

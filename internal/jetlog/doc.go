@@ -6,8 +6,9 @@
 //   - a connection heals itself for ever; what NATS refuses later (permissions,
 //     slow consumers) reaches the log, never silence
 //     (TestConnectionHealsItself, TestRefusedOperationReachesTheLog);
-//   - no error carries a password or token of the URL
-//     (TestNoErrorCarriesASecret);
+//   - no error carries a password or token of the URL, and no server is shown
+//     with one (TestNoErrorCarriesASecret,
+//     TestServersAreShownWithoutTheirSecrets);
 //   - a server that cannot store a page and its cursor in one atomic batch
 //     (before 2.12) is refused, with the version to install (TestCheckServer);
 //   - Ensure creates the stream, raises what may be raised on an existing one,

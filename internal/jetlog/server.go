@@ -25,7 +25,7 @@ func CheckServer(nc *nats.Conn) error {
 	if !atLeast(version, MinServer) {
 		return fmt.Errorf("%w: %s runs %s, hubtail needs %s or newer for atomic batches; "+
 			"upgrade it (image nats:2.12 or newer), or leave out --nats-url to use the embedded server",
-			ErrServerTooOld, nc.ConnectedUrlRedacted(), version, MinServer)
+			ErrServerTooOld, ServerOf(nc), version, MinServer)
 	}
 	return nil
 }
