@@ -167,6 +167,12 @@ func (a *admin) notReady(ctx context.Context) (reasons []string) {
 	}
 	ctx, cancel := context.WithTimeout(ctx, readyBound)
 	defer cancel()
+	database := make(chan error, 1) // asked at the same time: what hangs is blamed alone
+	if parts.sink == nil {
+		database <- nil
+	} else {
+		go func() { database <- parts.pool.Ping(ctx) }()
+	}
 	if err := parts.nats.FlushWithContext(ctx); err != nil {
 		reasons = append(reasons, fmt.Sprintf("nats: %v", err))
 	}
@@ -179,9 +185,9 @@ func (a *admin) notReady(ctx context.Context) (reasons []string) {
 		if failing := parts.sink.Stats().Error; failing != "" {
 			reasons = append(reasons, "sink: "+failing)
 		}
-		if err := parts.pool.Ping(ctx); err != nil {
-			reasons = append(reasons, fmt.Sprintf("database: %v", err))
-		}
+	}
+	if err := <-database; err != nil {
+		reasons = append(reasons, fmt.Sprintf("database: %v", err))
 	}
 	return reasons
 }

@@ -18,8 +18,9 @@ const (
 	// statusEvery is how old a status may be for those who look at a page, and how old for alerts and plots when nobody does.
 	statusEvery     = 5 * time.Second
 	statusIdleEvery = time.Minute
-	// statusBound is how long reading it may take; a database or NATS that is slower is a problem of its own.
-	statusBound = 10 * time.Second
+	// statusBound is how long reading the log may take, and then the tables: together less than the admin listener's
+	// WriteTimeout. A database or NATS that is slower is a problem of its own.
+	statusBound = 4 * time.Second
 	// countMost is how many rows a table may have to be counted one by one, and countShare the part of the time, 1 in so
 	// many, that counting may take.
 	countMost  = 200_000
@@ -36,8 +37,9 @@ type monitor struct {
 	stale   time.Duration
 	history statuspage.History
 	latest  atomic.Pointer[status] // as read last, for those who must not wait; nil before
+	reading sync.Mutex             // one reads at a time; taken before mu
 
-	mu      sync.Mutex // guards all below, and that one reads at a time
+	mu      sync.Mutex // guards all below, never held while something is asked
 	status  *status
 	at      time.Time // when status was read
 	whole   bool      // rows and runs were read, too
@@ -119,43 +121,78 @@ func (m *monitor) logLag(s *status, now time.Time) (lag time.Duration, known boo
 	return lag, known
 }
 
-// read returns where everything stands, read at most so long ago. It never fails: what does not answer is a problem of it.
-func (m *monitor) read(ctx context.Context, atMost time.Duration) *status {
+// fresh returns the status read last if it will do, nil if not.
+func (m *monitor) fresh(atMost time.Duration) *status {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	looked := atMost < statusIdleEvery
-	if m.status != nil && time.Since(m.at) < atMost && (m.whole || !looked) {
+	if m.status != nil && time.Since(m.at) < atMost && (m.whole || atMost >= statusIdleEvery) {
 		return m.status
 	}
-	// Others may wait for it, too: it is read to the end though the one who asked goes away.
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), statusBound)
-	defer cancel()
-	s := &status{At: time.Now().UTC(), Objects: []objectStatus{}, Problems: []string{}}
-	if js, err := jetstream.New(m.nats); err != nil {
-		s.problem("log: %v", err)
-	} else if err := m.fillLog(ctx, js, s); err != nil {
-		s.problem("log: %v", err)
+	return nil
+}
+
+// read returns where everything stands, read at most so long ago, or as it was read last while somebody else reads: what
+// hangs holds up one. It never fails: what does not answer is a problem of it.
+func (m *monitor) read(ctx context.Context, atMost time.Duration) *status {
+	if s := m.fresh(atMost); s != nil {
+		return s
 	}
+	if !m.reading.TryLock() {
+		if s := m.latest.Load(); s != nil {
+			return s
+		}
+		m.reading.Lock() // the first of all is waited for
+	}
+	defer m.reading.Unlock()
+	if s := m.fresh(atMost); s != nil { // read while this one waited
+		return s
+	}
+	looked := atMost < statusIdleEvery
+	// Others may use it, too: it is read to the end though the one who asked goes away.
+	ctx = context.WithoutCancel(ctx)
+	s := &status{At: time.Now().UTC(), Objects: []objectStatus{}, Problems: []string{}}
+	m.lookAtLog(ctx, s)
 	if m.pool != nil {
-		tables, err := m.fillTables(ctx, m.pool, s)
-		if err == nil && looked {
-			err = m.fillRows(ctx, s, tables)
-		}
-		if err == nil && looked {
-			err = m.readLastRuns(ctx)
-		}
-		if err != nil {
-			s.problem("tables: %v", err)
-		}
-		s.lookAgain(ctx)
+		m.lookAtTables(ctx, s, looked)
 	}
 	s.conclude(m.stale)
+	m.mu.Lock()
 	m.status, m.at, m.whole = s, time.Now(), looked
+	m.mu.Unlock()
 	m.latest.Store(s)
 	return s
 }
 
-// fillRows fills in the numbers of rows. The caller holds mu.
+func (m *monitor) lookAtLog(ctx context.Context, s *status) {
+	ctx, cancel := context.WithTimeout(ctx, statusBound)
+	defer cancel()
+	js, err := jetstream.New(m.nats)
+	if err == nil {
+		err = m.fillLog(ctx, js, s)
+	}
+	if err != nil {
+		s.problem("log: %v", err)
+	}
+}
+
+// lookAtTables has a time of its own: a log that hangs is not the tables' fault.
+func (m *monitor) lookAtTables(ctx context.Context, s *status, looked bool) {
+	ctx, cancel := context.WithTimeout(ctx, statusBound)
+	defer cancel()
+	tables, err := m.fillTables(ctx, m.pool, s)
+	if err == nil && looked {
+		err = m.fillRows(ctx, s, tables)
+	}
+	if err == nil && looked {
+		err = m.readLastRuns(ctx)
+	}
+	if err != nil {
+		s.problem("tables: %v", err)
+	}
+	s.lookAgain(ctx)
+}
+
+// fillRows fills in the numbers of rows. The caller holds reading, so that nobody else changes them.
 func (m *monitor) fillRows(ctx context.Context, s *status, tables map[string]string) error {
 	if began := time.Now(); began.After(m.countAt) || len(m.counted) < len(tables) {
 		counted := make(map[string]rowCount, len(tables))
@@ -166,7 +203,9 @@ func (m *monitor) fillRows(ctx context.Context, s *status, tables map[string]str
 			}
 			counted[object] = n
 		}
+		m.mu.Lock()
 		m.counted, m.countAt = counted, time.Now().Add(countShare*time.Since(began))
+		m.mu.Unlock()
 	}
 	for object, n := range m.counted {
 		rows := n.rows
@@ -196,7 +235,7 @@ func (m *monitor) countTable(ctx context.Context, table string) (rowCount, error
 	return n, nil
 }
 
-// readLastRuns reads what ended last. The caller holds mu.
+// readLastRuns reads what ended last.
 func (m *monitor) readLastRuns(ctx context.Context) error {
 	rows, err := m.pool.Query(ctx, `select object_type, sync_type, status, coalesce(error_message, ''), coalesce(sync_completed_at, sync_started_at), coalesce(duration_seconds, 0)::float8,
 			records_fetched, records_created + records_updated + records_deleted, records_failed
@@ -204,9 +243,14 @@ func (m *monitor) readLastRuns(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	m.runs, err = pgx.CollectRows(rows, func(row pgx.CollectableRow) (r statuspage.Run, err error) {
+	runs, err := pgx.CollectRows(rows, func(row pgx.CollectableRow) (r statuspage.Run, err error) {
 		err = row.Scan(&r.Object, &r.Type, &r.Status, &r.Error, &r.At, &r.Seconds, &r.Fetched, &r.Changed, &r.Failed)
 		return r, err
 	})
+	if err == nil {
+		m.mu.Lock()
+		m.runs = runs
+		m.mu.Unlock()
+	}
 	return err
 }

@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"encoding/json"
+	"fmt"
 	"net/http"
 	"slices"
 	"time"
@@ -28,6 +29,9 @@ func (a *admin) view(ctx context.Context) *statuspage.View {
 	}
 	s := m.read(ctx, statusEvery)
 	v.Roles, v.Problems = m.roles(), slices.Clone(s.Problems)
+	if age := v.At.Sub(s.At); age > 2*statusEvery {
+		v.Problems = append(v.Problems, fmt.Sprintf("what the log and the tables say is %s old: a look at them is still under way", age.Round(time.Second)))
+	}
 	m.viewObjects(v, s)
 	m.viewLog(v, s)
 	m.viewTables(v, s)
