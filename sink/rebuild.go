@@ -98,12 +98,14 @@ type rebuilding struct {
 	live, copy string
 	objects    []string // whose tables are concerned, as far as known
 	portal     string
-	sameLog    bool     // the live tables are of this log
-	foreign    bool     // the copy is not: it is put back as it is
-	a          *Applier // of the copy
-	position   uint64   // of the copy
-	registered time.Time
-	later      []string // after the swap
+	sameLog    bool        // the live tables are of this log
+	foreign    bool        // the copy is not: it is put back as it is
+	a          *Applier    // of the copy
+	position   uint64      // of the copy
+	lock       pgx.Tx      // keeps other rebuilds away
+	registered time.Time   // when the copy became what this run works on
+	tried      []time.Time // when the tries of the swap began: what the copy has of one that was committed
+	later      []string    // after the swap
 	result     *Rebuilt
 	phase      string
 	since      time.Time
@@ -270,7 +272,7 @@ func (r *rebuilding) alone(ctx context.Context) (release func(), err error) {
 	if err != nil {
 		return nil, fmt.Errorf("connect to postgres: %w", err)
 	}
-	_, err = tx.Exec(ctx, `select set_config('idle_in_transaction_session_timeout', '0', true)`)
+	_, err = tx.Exec(ctx, `select set_config(name, '0', true) from pg_settings where name in ('idle_in_transaction_session_timeout', 'transaction_timeout')`)
 	for began, got := time.Now(), false; err == nil && !got; {
 		err = tx.QueryRow(ctx, `select pg_try_advisory_xact_lock(hashtextextended('hubtail rebuild ' || $1, 0))`, r.live).Scan(&got)
 		switch {
@@ -291,7 +293,16 @@ func (r *rebuilding) alone(ctx context.Context) (release func(), err error) {
 		release()
 		return nil, err
 	}
+	r.lock = tx
 	return release, nil
+}
+
+// stillAlone reports that the lock is gone with its connection: another rebuild may have begun.
+func (r *rebuilding) stillAlone(ctx context.Context) error {
+	if err := execAll(ctx, r.lock, `select 1`); err != nil {
+		return fmt.Errorf("the connection that kept other rebuilds away was lost, the live tables are as they were: run it again: %w", err)
+	}
+	return nil
 }
 
 // Rebuilding reports whether a rebuild of a schema is under way.

@@ -2,6 +2,7 @@ package sink_test
 
 import (
 	"errors"
+	"strings"
 	"testing"
 
 	"github.com/hubtail/hubtail/migrations"
@@ -42,4 +43,34 @@ func TestARebuildTakesNoSchemaOfSomebodyElse(t *testing.T) {
 	if _, err := r.newTables().Rebuild(t.Context(), sink.RebuildOptions{Copy: "app"}); err != nil {
 		t.Errorf("an empty schema: %v", err)
 	}
+}
+
+func TestARebuildThatIsNoLongerAloneSwapsNothing(t *testing.T) {
+	t.Parallel()
+	r := newRig(t)
+	r.applied0(r.logOfAll(20))
+	separator := "?"
+	if strings.Contains(r.url, "?") {
+		separator = "&"
+	}
+	was := r.value(`select 'hubspot.contacts'::regclass::oid`)
+	for name, done := range map[string]string{
+		"killed": `select pg_terminate_backend(pid) from pg_stat_activity where application_name = 'first' and state = 'idle in transaction'`,
+		"taken":  `update hubspot.copies set created_at = now() + interval '1 second'`, // as another rebuild does
+		"gone":   `delete from hubspot.copies`,
+	} {
+		s := r.newTablesOn(openPool(t, r.url+separator+"application_name=first"))
+		sink.AfterRebuildStep(s, func(phase string) {
+			if phase == "comparing" {
+				r.exec(done)
+			}
+		})
+		_, err := s.Rebuild(t.Context(), sink.RebuildOptions{})
+		if err == nil || name != "killed" && !errors.Is(err, sink.ErrRebuilding) {
+			t.Errorf("%s: %v", name, err)
+		}
+		r.want(was, `select 'hubspot.contacts'::regclass::oid`)
+		r.exec(`drop schema hubspot_rebuild cascade; delete from hubspot.copies`)
+	}
+	r.rebuild(r.newTables(), sink.RebuildOptions{})
 }

@@ -26,6 +26,7 @@ func (s *Sink) Rollback(ctx context.Context, o RebuildOptions) (*Rebuilt, error)
 	if err != nil {
 		return nil, err
 	}
+	r.registered = c.CreatedAt
 	return r.run(ctx, "rollback", []rebuildStep{
 		{"catching up", r.reattach}, {"indexing", r.dress}, {"swapping", r.swap}, {"after the swap", r.after},
 	})

@@ -29,6 +29,9 @@ func (r *rebuilding) prepareShadow(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	if r.registered, err = r.registeredAt(ctx, r.pool); err != nil {
+		return err
+	}
 	if err := migrations.Apply(ctx, r.pool, r.copy); err != nil {
 		return err
 	}
@@ -61,6 +64,10 @@ func (r *rebuilding) ensureSchema(ctx context.Context) error {
 func (r *rebuilding) emptySchema(ctx context.Context) error {
 	return pgx.BeginFunc(ctx, r.pool, func(tx pgx.Tx) error {
 		if _, err := tx.Exec(ctx, ddlTimeouts); err != nil {
+			return err
+		}
+		// A swap that is under way all the same, see registeredAt, ends first.
+		if _, err := tx.Exec(ctx, `select from `+quote(r.live, "copies")+` where schema_name = $1 for update`, r.copy); err != nil {
 			return err
 		}
 		if err := r.checkOurs(ctx, tx); err != nil {

@@ -27,16 +27,21 @@ func (r *rebuilding) swap(ctx context.Context) error {
 	if err := r.awaitSnapshots(ctx); err != nil {
 		return err
 	}
-	var err error
-	if r.registered, err = r.registeredAt(ctx, r.pool); err != nil {
+	if err := r.stillAlone(ctx); err != nil {
 		return err
 	}
 	began := time.Now()
 	for attempt := 0; ; attempt++ {
-		if at, err := r.registeredAt(ctx, r.pool); err == nil && !at.Equal(r.registered) {
-			return nil // the try before was committed, and its answer got lost
+		at, err := r.registeredAt(ctx, r.pool)
+		if err == nil {
+			var swapped bool
+			if swapped, err = r.checkCopy(at); swapped {
+				return nil // the try before was committed, and its answer got lost
+			}
 		}
-		err := r.catchUp(ctx)
+		if err == nil {
+			err = r.catchUp(ctx)
+		}
 		if err == nil {
 			r.result.Tries++
 			err = r.trySwap(ctx)
@@ -67,9 +72,25 @@ func (r *rebuilding) swap(ctx context.Context) error {
 	}
 }
 
-// registeredAt returns when the copy became what it is, which every swap changes.
+// checkCopy reports whether one of the tries was committed, given when the copy became what it is. It refuses a copy that
+// another run made or put back since: then the lock that keeps runs alone was lost with its connection.
+func (r *rebuilding) checkCopy(at time.Time) (swapped bool, err error) {
+	switch {
+	case at.Equal(r.registered):
+		return false, nil
+	case slices.ContainsFunc(r.tried, at.Equal):
+		return true, nil
+	}
+	return false, fmt.Errorf("%w: it has taken schema %s since this one began; nothing was swapped", ErrRebuilding, r.copy)
+}
+
+// registeredAt returns when the copy became what it is, which every swap changes. In a transaction it keeps others from
+// changing that until the end.
 func (r *rebuilding) registeredAt(ctx context.Context, db queryer) (at time.Time, err error) {
-	err = db.QueryRow(ctx, `select created_at from `+quote(r.live, "copies")+` where schema_name = $1`, r.copy).Scan(&at)
+	err = db.QueryRow(ctx, `select created_at from `+quote(r.live, "copies")+` where schema_name = $1 for update`, r.copy).Scan(&at)
+	if errors.Is(err, pgx.ErrNoRows) {
+		return at, fmt.Errorf("%w: it has dropped copy %s; nothing was swapped", ErrRebuilding, r.copy)
+	}
 	if err != nil {
 		return at, fmt.Errorf("look for copy %s: %w", r.copy, err)
 	}
@@ -132,9 +153,18 @@ func (r *rebuilding) trySwap(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	if at, err := r.registeredAt(ctx, tx); err != nil || !at.Equal(r.registered) {
+	at, err := r.registeredAt(ctx, tx)
+	if err != nil {
+		return err
+	}
+	if swapped, err := r.checkCopy(at); swapped || err != nil {
 		return err // nil: the try before was committed after all
 	}
+	var began time.Time
+	if err := tx.QueryRow(ctx, `select now()`).Scan(&began); err != nil {
+		return err
+	}
+	r.tried = append(r.tried, began)
 	c, err := planCarry(ctx, tx, pairs)
 	if err != nil {
 		return err
@@ -167,11 +197,12 @@ func (r *rebuilding) trySwap(ctx context.Context) error {
 	}
 	script = slices.Concat(script, moves, c.outgoing, c.after, []string{"commit"})
 	// One message: the tables are locked for no longer than Postgres needs, however slow the way there is.
-	began := time.Now()
+	locked := time.Now()
+	r.later = c.later
 	if err := execAll(ctx, tx, strings.Join(script, ";\n")); err != nil {
 		return fmt.Errorf("swap: %w", err)
 	}
-	r.result.Locked, r.later = time.Since(began), c.later
+	r.result.Locked = time.Since(locked)
 	return nil
 }
 
