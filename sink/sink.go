@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"math/rand/v2"
+	"strings"
 	"time"
 
 	"github.com/jackc/pgx/v5/pgconn"
@@ -114,9 +115,9 @@ func New(ctx context.Context, cfg Config) (*Sink, error) {
 }
 
 // Run applies the log until ctx ends, and then still commits and acknowledges what it has begun, for stopTimeout at
-// most. It waits for a stream that is not there yet, and outlasts failures of NATS and Postgres. It returns an error
-// only when it takes somebody to act: a stream or a portal that the tables are not from, refused credentials, missing
-// rights or tables.
+// most. It waits for a stream that is not there yet, and outlasts failures of NATS and Postgres, a login that is refused
+// after it worked among them. It returns an error only when it takes somebody to act: a stream or a portal that the
+// tables are not from, credentials refused from the start, missing rights or tables.
 func (s *Sink) Run(ctx context.Context) error {
 	defer s.answerReports(ctx)()
 	for attempt := 0; ; attempt++ {
@@ -125,7 +126,7 @@ func (s *Sink) Run(ctx context.Context) error {
 		if ctx.Err() != nil {
 			return nil
 		}
-		if permanent(err) {
+		if permanent(err) && !(refusedLogin(err) && s.stats.hasAttached()) {
 			return advise(err)
 		}
 		if errors.Is(err, errReconnected) {
@@ -136,6 +137,7 @@ func (s *Sink) Run(ctx context.Context) error {
 		if s.stats.lastCommit().After(before) {
 			attempt = 0 // it worked for a while: this is a new failure
 		}
+		err = advise(err)
 		s.stats.setError(err)
 		s.cfg.Logger.WarnContext(ctx, "sink starts over", "error", err)
 		if !pause(ctx, backoff(attempt)) {
@@ -151,6 +153,13 @@ func permanent(err error) bool {
 	}
 	var pgErr *pgconn.PgError
 	return errors.As(err, &pgErr) && (classify(err) == faultStop || classify(err) == faultSchema || classify(err) == faultData)
+}
+
+// refusedLogin reports whether Postgres did not let the role in: class 28. Of one that it let in before, that is a password
+// being changed, a server being moved, or pg_hba.conf on its way, and whatever else the process does must not end with it.
+func refusedLogin(err error) bool {
+	var pgErr *pgconn.PgError
+	return errors.As(err, &pgErr) && strings.HasPrefix(pgErr.Code, "28")
 }
 
 // advise adds what can be done about an error.

@@ -75,6 +75,13 @@ func (st *statistics) attached(a *Applier, position uint64) {
 	st.pending, st.inFlight = 0, 0
 }
 
+// hasAttached reports whether the database has been worked with since the start.
+func (st *statistics) hasAttached() bool {
+	st.mu.Lock()
+	defer st.mu.Unlock()
+	return st.applier != nil
+}
+
 func (st *statistics) seen(pending uint64) {
 	st.mu.Lock()
 	defer st.mu.Unlock()
