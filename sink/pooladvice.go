@@ -22,12 +22,15 @@ var connectAdvice = []struct{ text, advice string }{
 	{"no encryption", "the server wants TLS: add sslmode=require to the URL"},
 	{"SSL connection is required", "the server wants TLS: add sslmode=require to the URL"},
 	{"SSL required", "the server wants TLS: add sslmode=require to the URL"},
-	{"server refused TLS connection", "the server has no TLS: remove sslmode from the URL, or say sslmode=disable, on a network you trust"},
 	{"certificate signed by unknown authority", "name the server's certificate authority by sslrootcert=FILE in the URL (Supabase: dashboard, Database, Settings, SSL configuration), or say sslmode=require, which encrypts without checking who answers"},
 	{"certificate is valid for", "the certificate is for another host name: say sslmode=verify-ca, which checks the authority only"},
 	{"cannot validate certificate", "the certificate is for another host name: say sslmode=verify-ca, which checks the authority only"},
 	{"password authentication failed", "check user and password of the database URL; special characters in a password are percent-encoded there"},
 	{"SASL authentication failed", "check user and password of the database URL; special characters in a password are percent-encoded there"},
+	{"SQLSTATE 3D000", "create the database, or correct its name in the URL"},
+	{"connection refused", "nothing listens there: is Postgres running, are host and port right?"},
+	// Last: without sslmode both ways are tried, and the other one's refusal says more.
+	{"server refused TLS connection", "the server has no TLS: remove sslmode from the URL, or say sslmode=disable, on a network you trust"},
 }
 
 const poolerInstead = "the direct address of a Supabase project is reached by IPv6 only (unless it has the IPv4 add-on), and this machine has none: " +

@@ -176,7 +176,7 @@ func runDeadLettersRedrive(c *cli.Context, p *parts) error {
 	if err != nil {
 		return err
 	}
-	js, err := p.connectNATS(c.Context, true)
+	js, err := p.connectLog(c.Context)
 	if err != nil {
 		return err
 	}

@@ -42,7 +42,7 @@ func runErase(c *cli.Context, p *parts) error {
 	if err != nil {
 		return err
 	}
-	js, err := p.connectNATS(c.Context, true)
+	js, err := p.connectLog(c.Context)
 	if err != nil {
 		return err
 	}
@@ -80,7 +80,10 @@ func runErase(c *cli.Context, p *parts) error {
 		}
 		ctx, cancel := context.WithTimeout(ctx, copiesErased)
 		defer cancel()
-		return s.EraseCopies(ctx)
+		if err := s.EraseCopies(ctx); err != nil {
+			return err
+		}
+		return s.CheckErased(ctx, object, numbers(ids)...)
 	})
 	if err != nil {
 		return err
@@ -110,6 +113,15 @@ func erasable(args []string) (object string, ids []string, err error) {
 		}
 	}
 	return args[0], ids, nil
+}
+
+// numbers returns ids that erasable has read.
+func numbers(ids []string) []int64 {
+	all := make([]int64, len(ids))
+	for i, id := range ids {
+		all[i], _ = strconv.ParseInt(id, 10, 64)
+	}
+	return all
 }
 
 // onlyPortal returns --portal, or the portal of the log if it has one only.

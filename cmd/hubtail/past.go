@@ -42,7 +42,8 @@ func (p *parts) openPast(ctx context.Context) (*past, error) {
 	return &past{log, js, types}, err
 }
 
-// connectLog connects to NATS to read a log that is there: an embedded server is not made for that.
+// connectLog connects to a log that is there, at --nats-url or in --data-dir, and makes none: a command that was started in
+// another directory would find an empty one, and say so.
 func (p *parts) connectLog(ctx context.Context) (jetstream.JetStream, error) {
 	if p.natsURL == "" {
 		if _, err := os.Stat(filepath.Join(p.dataDir, "nats")); err != nil {

@@ -94,7 +94,7 @@ func rebuildOptions(c *cli.Context) (sink.RebuildOptions, error) {
 
 // openRebuild returns a sink on the live tables. Nothing is applied by it.
 func (p *parts) openRebuild(ctx context.Context) (*sink.Sink, error) {
-	js, err := p.connectNATS(ctx, true)
+	js, err := p.connectLog(ctx)
 	if err != nil {
 		return nil, err
 	}

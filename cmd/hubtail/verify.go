@@ -83,7 +83,7 @@ func runVerify(c *cli.Context, p *parts, objects []string) error {
 		return usageError{errors.New("nothing to compare the log with: set HUBSPOT_ACCESS_TOKEN to compare it with HubSpot, DATABASE_URL to compare it with the tables, or both")}
 	}
 	var err error
-	if v.js, err = p.connectNATS(c.Context, true); err != nil {
+	if v.js, err = p.connectLog(c.Context); err != nil {
 		return err
 	}
 	if hubspot {
