@@ -189,6 +189,9 @@ func (a *Applier) isolate(ctx context.Context, s *segment, position uint64, caus
 	}
 	m := s.messages[0]
 	d := deadLetterOf(m, cause)
+	if set := refusedPurge(s); set != nil {
+		return a.applyRefusedPurge(ctx, s, set, d, position) // no ordinary letter: the values must go
+	}
 	a.log.WarnContext(ctx, "event goes to dead_letters", "subject", d.subject, "seq", m.Seq, "sqlstate", d.state, "reason", d.reason)
 	alone := newSegment()
 	alone.messages, alone.dead = s.messages, []deadLetter{d}

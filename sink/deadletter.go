@@ -60,7 +60,7 @@ func (d *deadLetter) keep(m Message) {
 }
 
 // queue adds the row; a message met again, or tried again, counts as one more try. Of a record that was deleted for privacy
-// there is none.
+// there is none but that of the deletion itself, if the database refuses it.
 func (d *deadLetter) queue(batch *pgconn.Batch, schema, stream string) {
 	p := &params{}
 	p.text(stream).int8(int64(d.seq)).text(d.origin).text(d.subject).textOrNull(d.object).textOrNull(d.id)
@@ -68,7 +68,7 @@ func (d *deadLetter) queue(batch *pgconn.Batch, schema, stream string) {
 	p.queue(batch, `insert into `+quote(schema, "dead_letters")+` as d
 (stream, seq, origin, subject, object, record_id, sqlstate, reason, headers, payload, truncated)
 select $1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11
-where not exists (select from `+quote(schema, "erased")+` e where e.object = $5
+where $3 = 'sink' and coalesce($9::jsonb->'ce-type'->>0 like '%.purged', false) or not exists (select from `+quote(schema, "erased")+` e where e.object = $5
 and (e.record_id::text = $6 or $6 like 'unknown%' and position(convert_to(e.record_id::text, 'UTF8') in $10) > 0))
 on conflict (stream, seq) do update
 set tries = d.tries + 1, last_at = now(), sqlstate = excluded.sqlstate, reason = excluded.reason`)

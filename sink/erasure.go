@@ -45,6 +45,11 @@ func purged(groups []*group) *purgedRecords {
 // queueErased removes what a schema has of records that were deleted for privacy beside their rows, and notes that they
 // were: what is applied later, in whatever order the log is read, must not bring anything back.
 func queueErased(batch *pgconn.Batch, schema string, groups []*group) {
+	queueErasedBut(batch, schema, groups, 0)
+}
+
+// queueErasedBut leaves one dead letter, by its sequence.
+func queueErasedBut(batch *pgconn.Batch, schema string, groups []*group, letter int64) {
 	p := purged(groups)
 	records := p.params
 	records().int8s(p.seqs).queue(batch, `insert into `+quote(schema, "erased")+` as e (object, record_id, _seq)
@@ -57,8 +62,8 @@ using unnest($1, $2) as p(object, id) where l.`+end+`_object = p.object and l.`+
 	records().queue(batch, `delete from `+quote(schema, "link_sets")+` s
 using unnest($1, $2) as p(object, id) where s.from_object = p.object and s.from_id = p.id`)
 	// A record whose id could not be read has a dead letter of another name, which quotes it.
-	records().queue(batch, `delete from `+quote(schema, "dead_letters")+` d
-using unnest($1, $2) as p(object, id) where d.object = p.object
+	records().int8(letter).queue(batch, `delete from `+quote(schema, "dead_letters")+` d
+using unnest($1, $2) as p(object, id) where d.object = p.object and d.seq <> $3
 and (d.record_id = p.id::text or d.record_id like 'unknown%' and position(convert_to(p.id::text, 'UTF8') in d.payload) > 0)`)
 }
 

@@ -60,7 +60,7 @@ func (s *Sink) Redrive(ctx context.Context, selected DeadLetters) ([]Redriven, e
 // dropErasedLetters removes what a race may have left of records that were deleted for privacy.
 func (a *Applier) dropErasedLetters(ctx context.Context) error {
 	_, err := a.pool.Exec(ctx, `delete from `+quote(a.schema, "dead_letters")+` d using `+quote(a.schema, "erased")+` e where e.object = d.object
-and (d.record_id = e.record_id::text or d.record_id like 'unknown%' and position(convert_to(e.record_id::text, 'UTF8') in d.payload) > 0)`)
+and not coalesce(`+isPurgeLetter+`, false) and (d.record_id = e.record_id::text or d.record_id like 'unknown%' and position(convert_to(e.record_id::text, 'UTF8') in d.payload) > 0)`)
 	if err != nil {
 		return fmt.Errorf("drop dead letters of erased records: %w", err)
 	}

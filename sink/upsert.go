@@ -98,7 +98,13 @@ const byID = `order by r.id`
 // unlessKnown comes before byID where nobody has looked what the table has. Postgres rule: a row that ON CONFLICT meets and
 // its condition then leaves alone is locked, and that is written to the WAL.
 func unlessKnown(schema string, t *table) string {
-	return `where r._purged or not exists (select from ` + quote(schema, t.name) + ` k where k.id = r.id and k._seq >= r._seq)` + "\n"
+	return `and (r._purged or not exists (select from ` + quote(schema, t.name) + ` k where k.id = r.id and k._seq >= r._seq))` + "\n"
+}
+
+// unlessErased comes before that. A record that was deleted for privacy has a tombstone, which nothing replaces, unless the
+// database refused one. The object type is the parameter of that number.
+func unlessErased(schema string, parameter int) string {
+	return fmt.Sprintf("where (r._purged or not exists (select from %s e where e.object = $%d and e.record_id = r.id))\n", quote(schema, "erased"), parameter)
 }
 
 // upsertSQL returns the one statement that writes records.
@@ -157,9 +163,13 @@ func (s *rowSet) queueUpsert(batch *pgconn.Batch, schema string) {
 	sql := stmt.sql
 	if s.rewrite {
 		sql = strings.TrimSuffix(sql, guard) + rewriteGuard
-	} else if len(s.rows) < lookRows {
-		sql = strings.Replace(sql, byID, unlessKnown(schema, s.table)+byID, 1)
 	}
+	p.text(s.table.object)
+	where := unlessErased(schema, len(p.values))
+	if !s.rewrite && len(s.rows) < lookRows {
+		where += unlessKnown(schema, s.table)
+	}
+	sql = strings.Replace(sql, byID, where+byID, 1)
 	p.queue(batch, sql)
 }
 

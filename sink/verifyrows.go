@@ -227,7 +227,7 @@ func (a *Applier) compareRows(ctx context.Context, object string, messages []Mes
 		byID := make(map[int64]Message, len(messages))
 		ids := make([]int64, 0, len(messages))
 		for _, m := range messages {
-			if id, err := recordID(m); c.due(m, err != nil || dead[m.Seq], position) {
+			if id, err := recordID(m); c.due(m, err != nil || dead[m.Seq] && !isPurge(m), position) {
 				byID[id] = m
 				ids = append(ids, id)
 			}
@@ -259,7 +259,9 @@ func (a *Applier) compareRows(ctx context.Context, object string, messages []Mes
 			}
 		}
 		for _, id := range ids {
-			if m, without := byID[id]; without {
+			if m, without := byID[id]; without && isPurge(m) && erased[recordKey{object, id}] {
+				c.explained++ // the database refused the tombstone, and the row was deleted
+			} else if without {
 				c.verdicts = append(c.verdicts, missingRow(m, id))
 			}
 		}

@@ -165,7 +165,10 @@ func (w *writing) look(ctx context.Context, sets []*rowSet, blind bool) (stored 
 				ids[i] = set.rows[i].id
 			}
 			looked[w.queued] = set
-			w.queue(`select id, _seq from `+quote(w.a.schema, set.table.name)+` where id = any($1)`, (&params{}).int8s(ids))
+			// What was deleted for privacy may have no row, and is not to get one.
+			w.queue(`select id, _seq from `+quote(w.a.schema, set.table.name)+` where id = any($1)
+union all select record_id, 9223372036854775807 from `+quote(w.a.schema, "erased")+` where object = $2 and record_id = any($1)`,
+				(&params{}).int8s(ids).text(set.table.object))
 		}
 	}
 	if len(stored) == 0 {
