@@ -244,7 +244,7 @@ func (r *rebuilding) begins(ctx context.Context, phase string) {
 	r.ends()
 	r.phase, r.since = phase, time.Now()
 	r.progress = RebuildProgress{Phase: phase}
-	r.log.InfoContext(ctx, "rebuild", "phase", phase, "copy", r.copy)
+	r.log.DebugContext(ctx, "rebuild", "phase", phase, "copy", r.copy) // Progress says it to people
 	_ = NoteCopy(ctx, r.pool, r.live, r.copy, phase, 0, 0, 0) // for `status`; no matter of success
 	r.shows()
 }
