@@ -51,6 +51,9 @@ func poolConfig(url string) (*pgxpool.Config, error) {
 		// The parser's own text quotes the URL, and in one that cannot be parsed nobody knows where the password is.
 		return nil, ErrDatabaseURL
 	}
+	if passwordEndedEarly(url, cfg.ConnConfig) {
+		return nil, fmt.Errorf("%w: an @ in a password is written %%40 there, and : / # as %%3A %%2F %%23", ErrDatabaseURL)
+	}
 	if !strings.Contains(url, "pool_max_conns") {
 		cfg.MaxConns = maxConns
 	}
@@ -65,6 +68,19 @@ func poolConfig(url string) (*pgxpool.Config, error) {
 		leaveOutSettings(cfg.ConnConfig.RuntimeParams)
 	}
 	return cfg, nil
+}
+
+// passwordEndedEarly reports whether a part of the password of a URL is taken for something else, which errors name: pgx
+// takes the first @ for its end and what follows for the host, and a / in it begins the database's name.
+func passwordEndedEarly(url string, cfg *pgx.ConnConfig) bool {
+	names := cfg.Host
+	for _, other := range cfg.Fallbacks {
+		names += " " + other.Host
+	}
+	if strings.Contains(url, "://") {
+		names += " " + cfg.Database
+	}
+	return strings.Contains(names, "@")
 }
 
 // mayShareSessions tells poolers, Supabase's by port (transaction mode) or name, PgBouncer by its own port; in session mode
@@ -96,7 +112,7 @@ var keyPassword = regexp.MustCompile(`(?i)(password\s*=\s*)('[^']*'|\S+)`)
 func redactError(what string, err error, password string) error {
 	text := urlPassword.ReplaceAllString(err.Error(), "${1}***@")
 	text = keyPassword.ReplaceAllString(text, "${1}***")
-	if password != "" {
+	if len(password) > 3 { // a shorter one is in any text by chance
 		text = strings.ReplaceAll(text, password, "***")
 	}
 	return &redactedError{fmt.Sprintf("%s: %s", what, text), err}

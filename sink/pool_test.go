@@ -51,11 +51,30 @@ func TestErrorsNeverShowThePassword(t *testing.T) {
 		"postgres://u:" + secret + "@h:1/x?sslmode=nonsense",
 		"host=127.0.0.1 port=1 user=u password=" + secret + " dbname=x",
 		"host=127.0.0.1 port=1 user=u password='" + secret + "' nonsense",
+		"postgres://u:x@" + secret + "@127.0.0.1:1/x",
+		"postgres://u:x@" + secret + ":y@127.0.0.1:1/x",
+		"postgres://u:x@h," + secret + "@127.0.0.1:1/x",
+		"postgres://u:x/" + secret + "@127.0.0.1:1/x",
+		"postgres://u:1/" + secret + "@127.0.0.1:1/x",
+		"postgres://u:x#" + secret + "@127.0.0.1:1/x",
+		"postgres://u:1?" + secret + "@127.0.0.1:1/x",
 	} {
 		_, err := OpenPool(t.Context(), url)
 		if err == nil || strings.Contains(fmt.Sprintf("%v %+v %s", err, err, err), secret) {
 			t.Errorf("%s: %v", url, err)
 		}
+	}
+}
+
+func TestAnUnescapedAtInThePasswordIsNamedAsSuch(t *testing.T) {
+	t.Parallel()
+	_, err := OpenPool(t.Context(), "postgres://u:Abcd1234@Wxyz5678@127.0.0.1:1/crm")
+	if !errors.Is(err, ErrDatabaseURL) || !strings.Contains(err.Error(), "%40") || strings.Contains(err.Error(), "Wxyz") {
+		t.Errorf("error %v", err)
+	}
+	// One letter is in every word: nothing else of an error is lost for it.
+	if _, err := OpenPool(t.Context(), "postgres://u:o@127.0.0.1:1/crm"); err == nil || !strings.Contains(err.Error(), "connect to postgres: failed to connect") {
+		t.Errorf("error %v", err)
 	}
 }
 
