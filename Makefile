@@ -14,10 +14,11 @@ DEMO_FLAGS ?=
 FUZZTIME   ?= 10s
 
 STATICCHECK := honnef.co/go/tools/cmd/staticcheck@v0.8.2
+GOVULNCHECK := golang.org/x/vuln/cmd/govulncheck@v1.9.0
 WITHPG      := bin/withpg
 
 .DEFAULT_GOAL := help
-.PHONY: help build demo test race browser-test lint fuzz bench chaos soak compose-check image clean FORCE
+.PHONY: help build demo test race browser-test lint vulncheck fuzz bench chaos soak compose-check image clean FORCE
 
 help: ## show this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-14s %s\n", $$1, $$2}'
@@ -40,6 +41,10 @@ lint: ## gofmt, go vet, staticcheck
 	@out=$$(gofmt -l .); if [ -n "$$out" ]; then echo "gofmt -w needed:"; echo "$$out"; exit 1; fi
 	$(GO) vet ./...
 	$(GO) run $(STATICCHECK) ./...
+
+vulncheck: ## known vulnerabilities of what is in use; says so where the database cannot be reached
+	@out=$$($(GO) run $(GOVULNCHECK) ./... 2>&1) && echo "govulncheck: none known" || { \
+	  case "$$out" in *"fetching vulnerabilities"*) echo "govulncheck: NOT CHECKED, its database cannot be reached";; *) echo "$$out"; exit 1;; esac; }
 
 fuzz: ## every fuzz target for FUZZTIME (10s)
 	@set -e; for pkg in $$($(GO) list $(PKG)); do \
