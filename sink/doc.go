@@ -112,7 +112,8 @@
 //     (TestVerifyLeavesWhatWasErasedErased) is no difference, and nothing is deleted that a log with limits may have
 //     forgotten (TestVerifyDeletesNothingThatALimitedLogMayHaveForgotten).
 //   - Tables as of a moment of the log are what the live ones were then, value by value
-//     (TestTablesAsOfEveryMomentAreWhatTheyWere), except that what was erased since is a tombstone. They are refused, with the
+//     (TestTablesAsOfEveryMomentAreWhatTheyWere), except that what was erased since, or of a stream that is gone, is a tombstone
+//     (TestTablesAsOfAMomentKeepErasedWhatAnEarlierStreamErased). They are refused, with the
 //     records and the moment from which on it works, where the log no longer keeps what it takes, unless what is missing may be
 //     left out (TestTablesAsOfAMomentThatIsNoLongerKeptAreRefused). They never take the place of anything else
 //     (TestTablesAsOfAMomentTakeNoSchemaOfOthers), are not mixed with those of another build
@@ -167,13 +168,16 @@
 //     never swapped in (TestAShadowThatIsNotAsTheLogIsNotSwappedIn).
 //   - Interrupted at any point, the live tables are whole, old or new, and the next rebuild comes through
 //     (TestARebuildInterruptedAfterAnyStepLeavesTheTablesWhole, TestTwoRebuildsDoNotWorkAtOnce). One that lost the lock that
-//     keeps others away swaps nothing in (TestARebuildThatIsNoLongerAloneSwapsNothing).
+//     keeps others away swaps nothing in (TestARebuildThatIsNoLongerAloneSwapsNothing). A column
+//     that is changing its type is no obstacle (TestARebuildDuringAChangeOfAType).
 //   - Some object types are rebuilt alone: their tables of records, with definitions and pipelines, not links, cursors and runs
 //     (TestOneObjectTypeIsRebuiltAlone).
 //   - Tables of a stream that is gone are filled from the present one (TestTablesOfARecreatedStreamAreRebuilt). What was
 //     erased stays erased through any number of rebuilds and repairs: the table erased is the last word, though the log has
 //     values of it, which Verify tells (TestWhatWasErasedBeforeTheStreamWasRecreatedStaysErased). A deletion for privacy during a rebuild leaves no value
 //     (TestADeletionForPrivacyDuringARebuildLeavesNoValue).
+//   - A log that was emptied, forgets by age or size, or was begun anew and not read whole yet does not empty the tables without
+//     leave (TestALogThatForgotDoesNotEmptyTheTables, TestALogBegunAnewAndReadWholeIsRebuiltWithoutForce).
 //   - Its role owns the live schema and the copy's, and nothing else (TestARebuildNeedsNoMoreThanItsTwoSchemas); a transaction
 //     pooler will do (TestARebuildWorksThroughATransactionPooler).
 //   - A copy is not dropped with what others built on it (TestACopyIsNotDroppedWithWhatDependsOnIt).

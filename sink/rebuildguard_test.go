@@ -74,3 +74,30 @@ func TestARebuildThatIsNoLongerAloneSwapsNothing(t *testing.T) {
 	}
 	r.rebuild(r.newTables(), sink.RebuildOptions{})
 }
+
+func TestARebuildDuringAChangeOfAType(t *testing.T) {
+	t.Parallel()
+	r := newRig(t)
+	r.publish(definitions(t, "contacts", 0, "email", "string", "age", "string"))
+	r.applied0(r.publish(event("contacts", 1, 1, props{"email": "e", "age": "30"})))
+	s := r.newTables()
+	for i, begun := range []string{"", "preparing", "comparing"} {
+		// A change that another sink has begun: its column is there, and no owner's.
+		begin := `alter table hubspot.contacts add column _next_age numeric; update hubspot.properties set next_name = '_next_age' where name = 'age'`
+		if begun == "" {
+			r.exec(begin)
+		}
+		sink.AfterRebuildStep(s, func(phase string) {
+			if phase == begun {
+				r.exec(begin)
+			}
+		})
+		r.rebuild(s, sink.RebuildOptions{})
+		r.want("30", `select age from hubspot.contacts where id = 1`)
+		r.want("false", `select exists (select from pg_attribute where attrelid = 'hubspot.contacts'::regclass and attname = '_next_age')
+			or exists (select from hubspot.properties where next_name is not null or fill)`)
+		if t.Failed() {
+			t.Fatalf("rebuild %d", i)
+		}
+	}
+}

@@ -134,8 +134,10 @@ func (r *rebuilding) seedCatalogue(ctx context.Context, tx pgx.Tx) error {
 			return fmt.Errorf("copy %s: %w", table, err)
 		}
 	}
-	if err := execAll(ctx, tx, `update `+quote(r.copy, "objects")+` set generation = generation + 1, definitions_seq = 0, pipelines_seq = 0, refill = false`,
-		`update `+quote(r.copy, "properties")+` set _seq = 0`); err != nil {
+	if err := execAll(ctx, tx, `update `+quote(r.copy, "objects")+` set generation = generation + 1, definitions_seq = 0, pipelines_seq = 0, refill = false,
+			reshape = false, reshaped_to = null`,
+		// A change of a type that is under way on the live table is none here: the definitions come again, to empty columns.
+		`update `+quote(r.copy, "properties")+` set _seq = 0, next_name = null, fill = false`); err != nil {
 		return err
 	}
 	var lz4 bool
@@ -222,7 +224,7 @@ func (r *rebuilding) ownColumns(ctx context.Context, tx pgx.Tx, object, name str
 		left join pg_attrdef d on d.adrelid = a.attrelid and d.adnum = a.attnum,
 		lateral (select a.attidentity <> '' or coalesce(pg_get_expr(d.adbin, d.adrelid) like 'nextval(%', false) as own) s
 		where a.attrelid = to_regclass($2) and a.attnum > 0 and not a.attisdropped and a.attname <> all($3)
-		and not exists (select from `+quote(r.live, "properties")+` p where p.object = $1 and p.column_name = a.attname)
+		and not exists (select from `+quote(r.live, "properties")+` p where p.object = $1 and a.attname in (p.column_name, p.next_name))
 		order by a.attnum`, object, quote(r.live, name), reservedNames())
 	if err != nil {
 		return nil, err
