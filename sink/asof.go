@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"time"
 
+	"github.com/jackc/pgx/v5"
 	"golang.org/x/sync/errgroup"
 
 	"github.com/hubtail/hubtail/internal/history"
@@ -179,7 +180,12 @@ func (b *pastBuilder) fill(ctx context.Context, state *history.State) error {
 		return err
 	}
 	b.result.Replaced, b.result.Erased = replaced, len(state.Purged())
-	for _, entries := range [][]history.Entry{definitions, state.Purged()} {
+	for i, entries := range [][]history.Entry{definitions, state.Purged()} {
+		if i == 1 { // the tables are there
+			if err := b.seedErased(ctx); err != nil {
+				return err
+			}
+		}
 		messages := make([]Message, len(entries))
 		for i, e := range entries {
 			messages[i] = Message{Message: e.Message, Seq: e.Seq}
@@ -198,6 +204,41 @@ func (b *pastBuilder) fill(ctx context.Context, state *history.State) error {
 		return b.write(gctx, batches, int64(state.Subjects()))
 	})
 	return g.Wait()
+}
+
+// seedErased erases beforehand what the live tables have as deleted for privacy, in whichever log: a stream that was created
+// again does not know it. The sequence is 0, below that of any deletion which this log has.
+func (b *pastBuilder) seedErased(ctx context.Context) error {
+	rows, err := b.cfg.Pool.Query(ctx, `select object, record_id from `+quote(b.live, "erased")+` where cardinality($1::text[]) = 0 or object = any($1) order by 1, 2`,
+		append([]string{}, b.o.Objects...))
+	if err != nil {
+		return fmt.Errorf("read what was erased: %w", err)
+	}
+	sets := map[string]*rowSet{}
+	var object string
+	var id int64
+	_, err = pgx.ForEachRow(rows, []any{&object, &id}, func() error {
+		if sets[object] == nil {
+			sets[object] = &rowSet{}
+		}
+		sets[object].rows = append(sets[object].rows, tombstone(id, 0))
+		return nil
+	})
+	if err != nil {
+		return fmt.Errorf("read what was erased: %w", err)
+	}
+	for object, set := range sets {
+		if set.table, err = b.a.tableOf(ctx, object); err == nil && set.table == nil {
+			set.table, err = b.a.createTable(ctx, object)
+		}
+		if err == nil {
+			err = pgx.BeginFunc(ctx, b.cfg.Pool, func(tx pgx.Tx) error { return writeTombstones(ctx, tx, b.o.Schema, set) })
+		}
+		if err != nil {
+			return fmt.Errorf("keep erased what was erased of %s: %w", object, err)
+		}
+	}
+	return nil
 }
 
 // read reads the state and prepares batches of it.

@@ -319,6 +319,26 @@ func TestOfTwoBuildsOfOneSchemaTheLaterOneIsThere(t *testing.T) {
 	r.want(strconv.FormatUint(first, 10)+" ''", `select concat_ws(' ', as_of_seq, quote_literal(phase)) from hubspot.copies`)
 }
 
+// TestTablesAsOfAMomentKeepErasedWhatAnEarlierStreamErased has a log that knows the record and not its deletion, which only the
+// live table erased has.
+func TestTablesAsOfAMomentKeepErasedWhatAnEarlierStreamErased(t *testing.T) {
+	t.Parallel()
+	r := newRig(t)
+	r.start()
+	r.publish(definitions(t, "contacts", 0, "email", "string"))
+	for id := range int64(150) { // as many go in by COPY
+		r.publish(event("contacts", id+1, 1, props{"email": private}))
+	}
+	last := r.publish(linkSet(t, 1, 5), linkSet(t, 2, 7))
+	r.applied(last)
+	r.exec(`insert into hubspot.erased (object, record_id, _seq) values ('contacts', 1, 9000), ('companies', 7, 9001)`)
+	if _, err := r.newSink().BuildAsOf(t.Context(), sink.AsOfOptions{Schema: "past", At: history.Moment{Seq: last}}); err != nil {
+		t.Fatal(err)
+	}
+	r.want("t null", `select concat_ws(' ', _purged, coalesce(email, 'null')) from past.contacts where id = 1`)
+	r.want("149 0", `select concat_ws(' ', (select count(*) from past.contacts where email is not null), (select count(*) from past.links))`)
+}
+
 func TestTablesAsOfAMomentAreClosedAndErasedLikeTheOthers(t *testing.T) {
 	t.Parallel()
 	r := newRig(t)
