@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"regexp"
@@ -108,7 +107,7 @@ func runAlertTest(c *cli.Context) error {
 		}
 	}
 	if c.Bool("json") {
-		encoder := json.NewEncoder(c.App.Writer)
+		encoder := newJSONEncoder(c.App.Writer)
 		encoder.SetIndent("", "  ")
 		if err := encoder.Encode(tests); err != nil {
 			return err

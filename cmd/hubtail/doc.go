@@ -27,7 +27,8 @@
 //     (TestRandomFaultsLoseNothing; `make soak` breaks 500 things in one run), in a NATS cluster that loses its leaders either
 //     (TestLeadersOfAClusterGoAndNothingIsLost); status says meanwhile which sink waits for what, or that none reads
 //     (TestStatusSaysWhyASinkWaitsAndThatNobodyReads)
-//   - no secret is in any output, error or log (TestSecretsAreNeverShown)
+//   - no secret is in any output, error or log (TestSecretsAreNeverShown, TestSecretsOfOddAddressesAreNeverShown), and no
+//     text of others in an error or in JSON moves the cursor of a terminal (TestNothingPrintedMovesTheCursor)
 //   - wrong usage is exit code 2 and one line that says what to do (TestWrongUsageIsExitCodeTwoAndOneLine), help works
 //     whatever the settings are (TestMalformedDotEnvIsRefusedWithoutItsContent)
 //   - every flag has its variable and its explanation (TestHelpListsEveryFlagWithItsEnvironmentAndAnExample)

@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -138,7 +137,7 @@ func runDoctor(c *cli.Context, p *parts) error {
 		return c.Context.Err()
 	}
 	if c.Bool("json") {
-		encoder := json.NewEncoder(c.App.Writer)
+		encoder := newJSONEncoder(c.App.Writer)
 		encoder.SetIndent("", "  ")
 		if err := encoder.Encode(e); err != nil {
 			return err

@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -56,7 +55,7 @@ func runExplain(c *cli.Context, p *parts) error {
 	}
 	e.judge()
 	if c.Bool("json") {
-		encoder := json.NewEncoder(c.App.Writer)
+		encoder := newJSONEncoder(c.App.Writer)
 		encoder.SetEscapeHTML(false)
 		encoder.SetIndent("", "  ")
 		if err := encoder.Encode(e); err != nil {

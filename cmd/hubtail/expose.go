@@ -1,7 +1,6 @@
 package main
 
 import (
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -153,7 +152,7 @@ func (r *exposeResult) print(c *cli.Context, changed bool) error {
 		if r.Exposed == nil {
 			r.Exposed = []sink.Exposure{}
 		}
-		encoder := json.NewEncoder(w)
+		encoder := newJSONEncoder(w)
 		encoder.SetIndent("", "  ")
 		return encoder.Encode(r)
 	case c.Bool("print"):

@@ -1,7 +1,6 @@
 package main
 
 import (
-	"encoding/json"
 	"fmt"
 	"io"
 	"slices"
@@ -56,7 +55,7 @@ func runHistory(c *cli.Context, p *parts) error {
 	}
 	properties := splitList(c.String("changed"))
 	if c.Bool("json") {
-		encoder := json.NewEncoder(c.App.Writer)
+		encoder := newJSONEncoder(c.App.Writer)
 		encoder.SetEscapeHTML(false)
 		for _, v := range r.Versions {
 			if versionHas(v, properties) {

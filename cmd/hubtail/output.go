@@ -1,16 +1,49 @@
 package main
 
 import (
+	"encoding/json"
 	"fmt"
 	"io"
 	"os"
+	"strings"
 	"sync"
+	"unicode"
 
 	"golang.org/x/term"
 )
 
 // printf writes to the command's output; a closed pipe is the reader's business.
 func printf(w io.Writer, format string, args ...any) { _, _ = fmt.Fprintf(w, format, args...) }
+
+// movesCursor reports whether a terminal may obey a character instead of showing it: what is printed is often the text of
+// others. Marks that turn the direction of text (Unicode's Bidi_Control) make it read as another one.
+func movesCursor(r rune) bool { return unicode.IsControl(r) || unicode.Is(unicode.Bidi_Control, r) }
+
+// plain returns a message with all that a terminal would obey but ends of lines shown as what it is.
+func plain(text string) string {
+	var b strings.Builder
+	for _, r := range strings.ToValidUTF8(text, "\uFFFD") { // a single byte may be a command, too
+		if r != '\n' && r != '\t' && movesCursor(r) {
+			fmt.Fprintf(&b, `\u%04x`, r)
+		} else {
+			b.WriteRune(r)
+		}
+	}
+	return b.String()
+}
+
+// newJSONEncoder returns an encoder whose strings move no cursor. encoding/json escapes only what is below a space.
+func newJSONEncoder(w io.Writer) *json.Encoder { return json.NewEncoder(jsonWriter{w}) }
+
+// jsonWriter takes whole documents: outside strings JSON has none of the characters that plain escapes.
+type jsonWriter struct{ w io.Writer }
+
+func (j jsonWriter) Write(p []byte) (int, error) {
+	if _, err := io.WriteString(j.w, plain(string(p))); err != nil {
+		return 0, err
+	}
+	return len(p), nil
+}
 
 // readWriter is an output that notices when nobody reads it any longer.
 type readWriter struct {

@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"os"
@@ -57,7 +56,7 @@ func rebuildCommand() *cli.Command {
 
 var rebuildFlags = []cli.Flag{
 	&cli.BoolFlag{Name: "dry-run", Usage: "only say what it would do, and how many requests and rows it would read"},
-	&cli.BoolFlag{Name: "force", Usage: "go on though something does not carry over"},
+	&cli.BoolFlag{Name: "force", Usage: "go on though something does not carry over, or the log lacks records that the tables have"},
 	&cli.BoolFlag{Name: "rollback", Usage: "put the tables back that the last rebuild replaced"},
 	&cli.BoolFlag{Name: "drop-old", Usage: "drop the tables that the last rebuild replaced"},
 	&cli.StringFlag{Name: "copy", Usage: "`SCHEMA` of the shadow tables, and of the old ones afterwards; <schema>_rebuild when absent", EnvVars: env("HUBTAIL_COPY_SCHEMA")},
@@ -177,7 +176,7 @@ func runRebuildPlan(c *cli.Context, p *parts) error {
 }
 
 func printJSON(c *cli.Context, v any) error {
-	out := json.NewEncoder(c.App.Writer)
+	out := newJSONEncoder(c.App.Writer)
 	out.SetIndent("", "  ")
 	return out.Encode(v)
 }

@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -98,7 +97,7 @@ func runStatus(c *cli.Context, p *parts) error {
 	}
 	s := p.readStatus(c.Context, c.Duration("stale"))
 	if c.Bool("json") {
-		encoder := json.NewEncoder(c.App.Writer)
+		encoder := newJSONEncoder(c.App.Writer)
 		encoder.SetIndent("", "  ")
 		if err := encoder.Encode(s); err != nil {
 			return err

@@ -156,7 +156,7 @@ func (t *tailing) showJSON(e history.Entry, v history.Version) {
 	if v.Error != "" && !json.Valid(e.Data) {
 		line.Event = json.RawMessage("null")
 	}
-	encoder := json.NewEncoder(t.out)
+	encoder := newJSONEncoder(t.out)
 	encoder.SetEscapeHTML(false)
 	_ = encoder.Encode(line) // the writer notices
 }

@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"os"
@@ -286,7 +285,7 @@ func (v *verifyRun) verdict() error {
 }
 
 func (v *verifyRun) printJSON() error {
-	out := json.NewEncoder(v.c.App.Writer)
+	out := newJSONEncoder(v.c.App.Writer)
 	out.SetIndent("", "  ")
 	return out.Encode(v.result)
 }

@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -72,7 +71,7 @@ func listWebhooks(c *cli.Context, p *parts) error {
 		return err
 	}
 	if c.Bool("json") {
-		encoder := json.NewEncoder(c.App.Writer)
+		encoder := newJSONEncoder(c.App.Writer)
 		encoder.SetIndent("", "  ")
 		return encoder.Encode(list)
 	}
@@ -159,7 +158,7 @@ func checkWebhooks(c *cli.Context, p *parts) error {
 		}
 	}
 	if c.Bool("json") {
-		encoder := json.NewEncoder(c.App.Writer)
+		encoder := newJSONEncoder(c.App.Writer)
 		encoder.SetIndent("", "  ")
 		if err := encoder.Encode(checks); err != nil {
 			return err

@@ -14,6 +14,7 @@
 //
 //   - An answer that cannot be read (no JSON, cut, not UTF-8, without results) is an error, never an empty page
 //     (TestPageUnreadableIsAnError).
+//   - The text of an error is bounded and has nothing that a terminal would obey (TestAnErrorMovesNoCursor).
 //   - A malformed record in a readable answer is rejected alone, with its text; the others survive
 //     (TestPageMalformedRecordIsRejectedAlone).
 //   - Unknown members, other orders of members and missing optional ones change nothing (TestPage, FuzzPage).

@@ -9,6 +9,7 @@ import (
 	"strconv"
 	"strings"
 	"time"
+	"unicode"
 )
 
 // Sentinels for errors.Is. Only ErrUnavailable, ErrRateLimited and ErrDailyLimit are worth another try later; the client has
@@ -139,7 +140,7 @@ func (e *Error) denial(search bool) denial {
 
 // readError makes an error of an answer. The body may be anything: JSON of several shapes, or a page of HTML.
 func readError(status int, h http.Header, body []byte, now time.Time) *Error {
-	e := &Error{Status: status, RetryAfter: retryAfter(h.Get("Retry-After"), now), CorrelationID: h.Get("X-HubSpot-Correlation-Id")}
+	e := &Error{Status: status, RetryAfter: retryAfter(h.Get("Retry-After"), now), CorrelationID: truncate(oneLine(h.Get("X-HubSpot-Correlation-Id")), 100)}
 	var envelope map[string]json.RawMessage
 	if json.Unmarshal(body, &envelope) != nil {
 		e.Message = http.StatusText(status)
@@ -160,7 +161,13 @@ func readError(status int, h http.Header, body []byte, now time.Time) *Error {
 		e.CorrelationID = id
 	}
 	e.Scopes = scopes(envelope)
-	e.Message = truncate(e.Message, 1000)
+	e.Message = truncate(oneLine(e.Message), 1000)
+	for _, s := range []*string{&e.Category, &e.SubCategory, &e.PolicyName, &e.CorrelationID} {
+		*s = truncate(oneLine(*s), 100)
+	}
+	for i, s := range e.Scopes {
+		e.Scopes[i] = truncate(oneLine(s), 100)
+	}
 	return e
 }
 
@@ -194,6 +201,20 @@ func retryAfter(value string, now time.Time) time.Duration {
 		return at.Sub(now)
 	}
 	return 0
+}
+
+// oneLine replaces what a terminal would obey instead of showing: an error's text ends up on one, and who sent it is not
+// always HubSpot.
+func oneLine(s string) string {
+	return strings.Map(func(r rune) rune {
+		switch {
+		case r == '\n' || r == '\t' || r == '\r':
+			return ' '
+		case unicode.IsControl(r) || unicode.Is(unicode.Bidi_Control, r):
+			return unicode.ReplacementChar
+		}
+		return r
+	}, s)
 }
 
 func truncate(s string, n int) string {
