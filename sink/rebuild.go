@@ -134,6 +134,9 @@ func (s *Sink) newRebuilding(ctx context.Context, o RebuildOptions) (*rebuilding
 	if n := s.cfg.Pool.Config().MaxConns; n < 3 {
 		return nil, fmt.Errorf("a rebuild needs three connections to the database, pool_max_conns is %d", n)
 	}
+	if err := mustOwn(ctx, s.cfg.Pool, s.cfg.Schema); err != nil {
+		return nil, err
+	}
 	slices.Sort(o.Objects)
 	o.Objects = slices.Compact(o.Objects)
 	stream, err := s.cfg.JetStream.Stream(ctx, s.cfg.Stream)
