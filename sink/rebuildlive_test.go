@@ -380,7 +380,7 @@ func TestTablesOfARecreatedStreamAreRebuilt(t *testing.T) {
 		t.Fatalf("the sink does not say what to run: %v", err)
 	}
 	s := r.newTables()
-	result := r.rebuild(s, sink.RebuildOptions{})
+	result := r.rebuild(s, sink.RebuildOptions{Force: true})
 	t.Logf("%+v", result.Objects)
 	r.want("1 again;3 ;30 new", `select string_agg(concat(id, ' ', email), ';' order by id) from hubspot.contacts`)
 	r.want("true", `select _purged from hubspot.contacts where id = 3`) // what was erased stays erased

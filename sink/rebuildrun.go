@@ -337,7 +337,10 @@ func (r *rebuilding) check(ctx context.Context) error {
 				v.report.Examples[0].ID, v.report.Examples[0].Reason)
 		}
 	}
-	return r.compareLive(ctx)
+	if err := r.compareLive(ctx); err != nil {
+		return err
+	}
+	return r.checkForgotten(ctx)
 }
 
 // after does what may take time: foreign keys are checked.

@@ -1,7 +1,12 @@
 package sink_test
 
 import (
+	"errors"
+	"strings"
 	"testing"
+	"time"
+
+	"github.com/nats-io/nats.go/jetstream"
 
 	"github.com/hubtail/hubtail/schemas"
 	"github.com/hubtail/hubtail/sink"
@@ -48,4 +53,61 @@ func TestWhatWasErasedBeforeTheStreamWasRecreatedStaysErased(t *testing.T) {
 			}
 		})
 	}
+}
+
+// TestALogThatForgotDoesNotEmptyTheTables rebuilds from logs that lack most of the records.
+func TestALogThatForgotDoesNotEmptyTheTables(t *testing.T) {
+	t.Parallel()
+	for name, forget := range map[string]func(r *rig) error{
+		"purged": func(r *rig) error { return r.stream.Purge(r.t.Context()) },
+		"an object type purged": func(r *rig) error {
+			return r.stream.Purge(r.t.Context(), jetstream.WithPurgeSubject(schemas.Root+"."+schemas.EncodeToken(portal)+".contacts.*"))
+		},
+		"recreated": func(r *rig) error {
+			r.recreateStream()
+			r.publish(definitions(r.t, "contacts", 0, "email", "string"), event("contacts", 1, 1, props{"email": "a"}))
+			return nil
+		},
+		"of an age": func(r *rig) error {
+			info, err := r.stream.Info(r.t.Context())
+			if err != nil {
+				return err
+			}
+			info.Config.MaxAge = 24 * time.Hour
+			if _, err := r.js.UpdateStream(r.t.Context(), info.Config); err != nil {
+				return err
+			}
+			return r.stream.Purge(r.t.Context(), jetstream.WithPurgeSequence(20))
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			r := newRig(t)
+			r.applied0(r.logOfAll(20))
+			if err := forget(r); err != nil {
+				t.Fatal(err)
+			}
+			before, s := r.state(), r.newTables()
+			_, err := s.Rebuild(t.Context(), sink.RebuildOptions{})
+			if !errors.Is(err, sink.ErrForgotten) || !strings.Contains(err.Error(), " of contacts") || !strings.Contains(err.Error(), "--force") {
+				t.Errorf("the rebuild is not refused, or does not say what to do: %v", err)
+			}
+			if r.state() != before {
+				t.Error("the tables are not as they were")
+			}
+			r.rebuild(s, sink.RebuildOptions{Force: true})
+		})
+	}
+}
+
+// TestALogBegunAnewAndReadWholeIsRebuiltWithoutForce: what HubSpot no longer has goes.
+func TestALogBegunAnewAndReadWholeIsRebuiltWithoutForce(t *testing.T) {
+	t.Parallel()
+	r := newRig(t)
+	r.applied0(r.publish(definitions(t, "contacts", 0, "email", "string"), event("contacts", 1, 1, props{"email": "a"}), event("contacts", 2, 1, props{"email": "b"})))
+	r.recreateStream()
+	r.publish(definitions(t, "contacts", 0, "email", "string"), event("contacts", 1, 1, props{"email": "a"}),
+		control(t, 0, &schemas.Cursor{Portal: portal, Object: "contacts", BackfilledAt: streamCreated}))
+	r.rebuild(r.newTables(), sink.RebuildOptions{})
+	r.want("1", `select string_agg(id::text, ' ') from hubspot.contacts`)
 }
