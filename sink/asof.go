@@ -35,7 +35,9 @@ type AsOf struct {
 	// Replaced are object types whose definitions or pipelines of then are no longer kept: the nearest later ones are used.
 	Replaced []string      `json:"replaced_definitions,omitempty"`
 	Missing  []history.Gap `json:"missing,omitempty"` // what is left out, if Partial
-	Seconds  float64       `json:"seconds"`
+	// Forgotten says, if Partial, that the stream has limits and may have forgotten whole records; "" if it has not.
+	Forgotten string  `json:"forgotten,omitempty"`
+	Seconds   float64 `json:"seconds"`
 }
 
 // asOfConsumer begins the name under which a schema of the past keeps its position. No consumer of the log has it, and no
@@ -152,7 +154,7 @@ func (b *pastBuilder) build(ctx context.Context) error {
 	state, err := log.At(ctx, b.o.At, b.o.Objects...)
 	var gone *history.NotCoveredError
 	if errors.As(err, &gone) && b.o.Partial {
-		b.result.Missing, err = gone.Gaps, nil
+		b.result.Missing, b.result.Forgotten, err = gone.Gaps, gone.Forgotten, nil
 	}
 	if gone != nil && err != nil {
 		if dropErr := DropCopy(ctx, b.cfg.Pool, b.live, b.o.Schema); dropErr != nil {

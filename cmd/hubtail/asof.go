@@ -95,6 +95,9 @@ func runAsOf(c *cli.Context, p *parts) error {
 // adviseAsOf adds what can be done where the log keeps too little.
 func adviseAsOf(err error) error {
 	var gone *history.NotCoveredError
+	if errors.As(err, &gone) && gone.Seq == 0 {
+		return fmt.Errorf("%w; --partial builds what is left", err)
+	}
 	if errors.As(err, &gone) {
 		return fmt.Errorf("%w; --as-of %d works, and --partial leaves out what is gone", err, gone.Seq)
 	}
@@ -107,6 +110,8 @@ type asOfPlan struct {
 	Messages int            `json:"messages"` // to be applied
 	Erased   int            `json:"erased"`
 	Missing  []history.Gap  `json:"missing"` // what --partial would leave out
+	// Forgotten says that the stream may have forgotten whole records.
+	Forgotten string `json:"forgotten,omitempty"`
 }
 
 // planAsOf says what would be built.
@@ -117,11 +122,17 @@ func planAsOf(c *cli.Context, log *past, o sink.AsOfOptions) error {
 		return adviseAsOf(err)
 	}
 	plan := asOfPlan{At: o.At, Messages: state.Subjects(), Erased: len(state.Purged()), Missing: append([]history.Gap{}, state.Gaps()...)}
+	if gone != nil {
+		plan.Forgotten = gone.Forgotten
+	}
 	if c.Bool("json") {
 		return printJSON(c, plan)
 	}
 	printf(c.App.Writer, "as of %s: %s messages would be applied, one of each record and set of links; left out: %s\n",
 		plan.At, thousands(int64(plan.Messages)), thousands(int64(len(plan.Missing))))
+	if plan.Forgotten != "" {
+		printf(c.App.Writer, "not complete: %s\n", plan.Forgotten)
+	}
 	return nil
 }
 
@@ -140,6 +151,9 @@ func printAsOf(w io.Writer, r *sink.AsOf) {
 	}
 	if len(r.Replaced) > 0 {
 		printf(w, "the definitions of %s of that moment are no longer kept: the nearest later ones are used\n", joinList(r.Replaced))
+	}
+	if r.Forgotten != "" {
+		printf(w, "not complete: %s\n", r.Forgotten)
 	}
 	if len(r.Missing) == 0 {
 		return

@@ -67,7 +67,19 @@ func (l *Log) Diff(ctx context.Context, from, to Moment, objects ...string) (*Di
 			missing.add(subject, f)
 		}
 	}
-	if err := missing.err(from, l.Depth); err != nil {
+	err := missing.err(from, l.Depth)
+	forgotten, first, infoErr := l.forgotten(ctx)
+	if infoErr != nil {
+		return nil, infoErr
+	}
+	if first > from.Seq+1 && forgotten != "" { // a difference needs only what came after the first moment
+		since, infoErr := l.timeOf(ctx, first)
+		if infoErr != nil {
+			return nil, infoErr
+		}
+		err = notCovered(err, from, l.Depth, forgotten, first-1, since)
+	}
+	if err != nil {
 		return nil, err
 	}
 	return d.diff(ctx, l)

@@ -17,6 +17,9 @@
 // Messages that do not name the one before, links, are a gap where as many are kept as there can be and none from then.
 // Definitions and pipelines that are gone are replaced by the nearest later ones.
 //
+// A stream with limits of age, bytes or messages forgets whole records, which leaves no trace: a state of such a log is not
+// covered once anything was dropped, nor is a difference from a moment before its first message.
+//
 // Whatever was erased for privacy is erased at all times.
 //
 // # Promises
@@ -30,6 +33,7 @@
 //   - the state at a moment is each subject's newest message by then, one that is gone is named
 //     (TestTheStateAtAMomentIsTheNewestMessageOfEverySubject); what HubSpot created later was not there
 //     (TestARecordThatWasCreatedLaterIsNoGap)
+//   - a log that may have forgotten whole records says so (TestALogWithLimitsSaysThatItMayHaveForgottenRecords)
 //   - what was erased later is erased (TestWhatWasErasedLaterIsErasedAtAllTimes); missing definitions have a substitute
 //     (TestDefinitionsThatAreGoneAreReplacedByTheNearestLaterOnes)
 //   - who follows the log gets every message once and in order, though NATS restarts (TestFollowOutlastsARestartOfNATS), and

@@ -2,6 +2,8 @@ package history
 
 import (
 	"cmp"
+	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"time"
@@ -32,16 +34,61 @@ type NotCoveredError struct {
 	Depth int64     // how many versions of a record are kept
 	Gaps  []Gap     // ascending by object and id
 	Since time.Time // from then on everything is kept
-	Seq   uint64    // the same as a sequence
+	Seq   uint64    // the same as a sequence; 0: there is no such moment
+	// Forgotten says that the stream has limits by which it drops whole records, and has dropped what came before its first
+	// message: nothing tells which. "" if it has not.
+	Forgotten string
 }
 
 func (e *NotCoveredError) Error() string {
+	if len(e.Gaps) == 0 {
+		return e.Forgotten
+	}
 	text := fmt.Sprintf("the log keeps the last %d versions of a record, and of %s no longer the one of %s: %s",
 		e.Depth, count(len(e.Gaps), "record"), e.At, e.Gaps[0])
 	if n := len(e.Gaps) - 1; n > 0 {
 		text += fmt.Sprintf(" and %d more", n)
 	}
+	if e.Forgotten != "" {
+		text += "; " + e.Forgotten
+	}
+	if e.Seq == 0 {
+		return text
+	}
 	return text + fmt.Sprintf("; from %s (sequence %d) on everything is kept", e.Since.UTC().Format(time.RFC3339Nano), e.Seq)
+}
+
+// forgotten says what a stream with limits may have forgotten without a trace, given what it keeps now; "" if nothing. NATS
+// rule: limits of age, bytes and messages drop the oldest messages whatever their subject, a limit per subject never drops
+// the last one.
+func (l *Log) forgotten(ctx context.Context) (text string, first uint64, err error) {
+	ctx, cancel := context.WithTimeout(ctx, requestTimeout)
+	defer cancel()
+	info, err := l.stream.Info(ctx)
+	if err != nil {
+		return "", 0, fmt.Errorf("look at the limits of stream %s: %w", l.name, err)
+	}
+	c := info.Config
+	if first = info.State.FirstSeq; first <= 1 || c.MaxAge == 0 && c.MaxBytes <= 0 && c.MaxMsgs <= 0 {
+		return "", first, nil
+	}
+	return fmt.Sprintf("stream %s has limits (max_age %s, max_bytes %d, max_msgs %d; 0 and -1 mean none) and keeps nothing before sequence %d: "+
+		"records that have not changed since may be forgotten whole, and nothing tells which", l.name, c.MaxAge, c.MaxBytes, c.MaxMsgs, first), first, nil
+}
+
+// notCovered adds to an error about gaps, nil if there are none, that the stream may have forgotten whole records.
+func notCovered(err error, at Moment, depth int64, forgotten string, seq uint64, since time.Time) error {
+	var gone *NotCoveredError
+	switch {
+	case forgotten == "":
+		return err
+	case !errors.As(err, &gone):
+		gone = &NotCoveredError{At: at, Depth: depth}
+	}
+	if gone.Forgotten = forgotten; seq == 0 || seq > gone.Seq {
+		gone.Seq, gone.Since = seq, since
+	}
+	return gone
 }
 
 // String writes the moment as a reader knows it.

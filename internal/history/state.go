@@ -8,6 +8,7 @@ import (
 	"hash/maphash"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/hubtail/hubtail/schemas"
 )
@@ -36,7 +37,7 @@ type State struct {
 }
 
 // At reads which state the log was in, as far as object types go, all if none is named. Where it no longer keeps the version
-// of a record, or a set of links, it returns the state without it and a NotCoveredError.
+// of a record, or a set of links, or may have forgotten whole records, it returns the state without them and a NotCoveredError.
 func (l *Log) At(ctx context.Context, at Moment, objects ...string) (*State, error) {
 	s := &State{log: l, at: at, newest: map[[2]uint64]uint64{}, later: map[string]*later{}, seeds: [2]maphash.Seed{maphash.MakeSeed(), maphash.MakeSeed()}}
 	s.part, s.definitions = l.about(objects)
@@ -51,7 +52,16 @@ func (l *Log) At(ctx context.Context, at Moment, objects ...string) (*State, err
 	if err != nil {
 		return nil, err
 	}
-	return s, s.cover(nearest)
+	err = s.cover(nearest)
+	if at.Seq == 0 {
+		return s, err
+	}
+	// What was forgotten before the moment is missing at every later one, too: there is none from which on all is kept.
+	forgotten, _, infoErr := l.forgotten(ctx)
+	if infoErr != nil {
+		return nil, infoErr
+	}
+	return s, notCovered(err, at, l.Depth, forgotten, 0, time.Time{})
 }
 
 // walk hands out the messages up to the moment.

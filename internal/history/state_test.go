@@ -8,6 +8,8 @@ import (
 	"strconv"
 	"testing"
 
+	"github.com/nats-io/nats.go/jetstream"
+
 	"github.com/hubtail/hubtail/internal/history"
 	"github.com/hubtail/hubtail/schemas"
 )
@@ -81,6 +83,53 @@ func TestTheStateAtAMomentIsTheNewestMessageOfEverySubject(t *testing.T) {
 	}
 	if whole < 3 || partial < 3 {
 		t.Errorf("%d moments are covered, %d not: this tests too little", whole, partial)
+	}
+}
+
+// TestALogWithLimitsSaysThatItMayHaveForgottenRecords: of contacts 1 and 2 nothing is left. Without a limit the same log is
+// one that dropped old versions.
+func TestALogWithLimitsSaysThatItMayHaveForgottenRecords(t *testing.T) {
+	t.Parallel()
+	w := newWriter(t, 16)
+	for id := 1; id <= 4; id++ {
+		w.event("contacts", id, schemas.OpCreated, values{"n": "1"})
+	}
+	last := w.event("contacts", 4, schemas.OpUpdated, values{"n": "2"})
+	limit := func(change func(*jetstream.StreamConfig)) {
+		stream, err := w.js.Stream(t.Context(), "HUBSPOT")
+		if err != nil {
+			t.Fatal(err)
+		}
+		cfg := stream.CachedInfo().Config
+		change(&cfg)
+		if _, err := w.js.UpdateStream(t.Context(), cfg); err != nil {
+			t.Fatal(err)
+		}
+	}
+	// The limit alone has dropped nothing yet.
+	limit(func(c *jetstream.StreamConfig) { c.MaxMsgs = 100 })
+	if _, err := w.open().At(t.Context(), at(last)); err != nil {
+		t.Errorf("all is kept: %v", err)
+	}
+	limit(func(c *jetstream.StreamConfig) { c.MaxMsgs = 3 })
+	l := w.open()
+	var gone *history.NotCoveredError
+	s, err := l.At(t.Context(), at(last))
+	if !errors.As(err, &gone) || gone.Forgotten == "" || gone.Seq != 0 || s.Subjects() != 2 {
+		t.Errorf("%v, want that it may have forgotten records, and the state without them", err)
+	}
+	if _, err := l.At(t.Context(), at(0)); err != nil {
+		t.Errorf("before the first message: %v", err)
+	}
+	if _, err := l.Diff(t.Context(), at(0), at(last)); !errors.As(err, &gone) || gone.Forgotten == "" || gone.Seq != 2 {
+		t.Errorf("%v, want that all is known from 2 on", err)
+	}
+	if _, err := l.Diff(t.Context(), at(2), at(last)); err != nil {
+		t.Errorf("a difference of what is kept: %v", err)
+	}
+	limit(func(c *jetstream.StreamConfig) { c.MaxMsgs = -1 })
+	if _, err := w.open().At(t.Context(), at(last)); err != nil {
+		t.Errorf("without a limit: %v", err)
 	}
 }
 
