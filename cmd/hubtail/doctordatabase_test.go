@@ -132,6 +132,22 @@ func TestDoctorFindsWhatIsWrongWithTheDatabase(t *testing.T) {
 			w.exec(`alter table hubspot.links disable row level security; grant select on hubspot.links to anon`)
 			return w.url
 		}, "closed", severityFail, []string{"hubspot.links (anon)", "enable row level security"}},
+		"open column": {func(w *ward) string {
+			w.migrate()
+			w.exec(`alter table hubspot.links disable row level security; grant select (from_id) on hubspot.links to anon`)
+			return w.url
+		}, "closed", severityFail, []string{"hubspot.links (anon)"}},
+		"open view": {func(w *ward) string {
+			w.migrate()
+			w.exec(`create view hubspot.one as select * from hubspot.links; create view public.two as select * from hubspot.one; grant select on public.two to anon`)
+			w.exec(`create view public.three with (security_invoker = on) as select * from hubspot.links; grant select on public.three to anon`)
+			return w.url
+		}, "closed", severityFail, []string{"owner's rights: public.two (anon", "alter view public.two set (security_invoker = on)"}},
+		"open policy": {func(w *ward) string {
+			w.migrate()
+			w.exec(`create policy all_of_them on hubspot.links for select to anon using (true); grant select on hubspot.links to anon`)
+			return w.url
+		}, "closed", severityWarn, []string{"hubspot.links (anon)", "hubtail expose"}},
 		"unsecured table": {func(w *ward) string { w.migrate(); w.exec(`create table hubspot.mine (id int)`); return w.url },
 			"closed", severityWarn, []string{"hubspot.mine", "alter table hubspot.mine enable row level security"}},
 		"read only": {func(w *ward) string {

@@ -133,23 +133,28 @@ func checkClosed(ctx context.Context, d *doctor, f *findings) {
 	if err != nil {
 		return
 	}
+	schemas, exposing := d.schemas(ctx, pool), d.exposedTables(ctx, pool)
+	views, err := findOpenViews(ctx, pool, schemas)
+	if err != nil {
+		f.unanswered("views of the tables", err)
+		return
+	}
 	rows, err := pool.Query(ctx, `select n.nspname::text, c.relname::text, c.relrowsecurity,
-			coalesce(array_agg(distinct g.role order by g.role) filter (where g.role is not null), '{}'),
-			exists (select from pg_policy p where p.polrelid = c.oid)
+			array(select role from `+openRoles+` as role where case when role = 'public' or exists (select from pg_roles where rolname = role)
+				then has_any_column_privilege(role, c.oid, 'select, insert, update') or has_table_privilege(role, c.oid, 'delete') else false end
+				order by role),
+			array(select p.polname::text from pg_policy p where p.polrelid = c.oid
+				and (0 = any(p.polroles) or p.polroles && array(select oid from pg_roles where rolname in ('anon', 'authenticated'))))
 		from pg_class c join pg_namespace n on n.oid = c.relnamespace
-		left join lateral (
-			select coalesce(r.rolname::text, 'public') as role from aclexplode(c.relacl) a left join pg_roles r on r.oid = a.grantee
-			where a.privilege_type in ('SELECT', 'INSERT', 'UPDATE', 'DELETE') and coalesce(r.rolname, 'public') in ('public', 'anon', 'authenticated')
-		) g on true
-		where c.relkind in ('r', 'p') and n.nspname = any($1) group by 1, 2, 3, c.oid order by 1, 2`, d.schemas(ctx, pool))
+		where c.relkind in ('r', 'p') and n.nspname = any($1) order by 1, 2`, schemas)
 	if err != nil {
 		f.unanswered("row level security", err)
 		return
 	}
 	var schema, table string
-	var secured, policies bool
-	var granted []string
-	var open, naked, exposed []string
+	var secured bool
+	var granted, policies []string
+	var open, naked, exposed, foreign []string
 	tables := 0
 	_, err = pgx.ForEachRow(rows, []any{&schema, &table, &secured, &granted, &policies}, func() error {
 		tables++
@@ -159,8 +164,13 @@ func checkClosed(ctx context.Context, d *doctor, f *findings) {
 			open = append(open, name+" ("+strings.Join(granted, ", ")+")")
 		case !secured:
 			naked = append(naked, name)
-		case policies && len(granted) > 0:
-			exposed = append(exposed, name)
+		case len(policies) > 0 && len(granted) > 0:
+			own, ours := exposing[table]
+			if ours && (own || len(policies) == 1 && policies[0] == "hubtail_expose") {
+				exposed = append(exposed, name)
+			} else {
+				foreign = append(foreign, name+" ("+strings.Join(granted, ", ")+")")
+			}
 		}
 		return nil
 	})
@@ -183,7 +193,16 @@ func checkClosed(ctx context.Context, d *doctor, f *findings) {
 	if len(naked) > 0 {
 		f.warn("without row level security: "+some(naked), "a grant to anon or authenticated, by hand or by default privileges, would open them whole", enable(naked))
 	}
-	if len(open)+len(naked) == 0 {
+	if len(views) > 0 {
+		name, _, _ := strings.Cut(views[0], " (")
+		f.fail("views that read the tables with their owner's rights: "+some(views), "row level security does not hold in them: on Supabase anybody with the public anon key reads them, if their schema is exposed",
+			"alter view "+name+" set (security_invoker = on); or revoke all on "+name+" from public, anon, authenticated; (each of them; a materialized view can only be revoked)")
+	}
+	if len(foreign) > 0 {
+		f.warn("opened by policies that `hubtail expose` did not make: "+some(foreign), "they show what their conditions say, all rows where that is true",
+			"look at them in pg_policies; `hubtail expose` opens a table so that it is known, and closed again as a whole")
+	}
+	if len(open)+len(naked)+len(views)+len(foreign) == 0 {
 		text := ""
 		if len(exposed) > 0 {
 			text = "; opened by policies: " + some(exposed)
