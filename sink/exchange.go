@@ -108,8 +108,11 @@ func (r *rebuilding) exchangePositions(ctx context.Context, tx pgx.Tx) error {
 	}
 	if r.whole() {
 		if !r.sameLog {
-			if _, err := tx.Exec(ctx, `delete from `+live+` where stream = $1`, r.a.stream); err != nil {
-				return err
+			// What waits for a position of the old stream would come with the same one of the new stream.
+			for _, table := range []string{"positions", "withheld"} {
+				if _, err := tx.Exec(ctx, `delete from `+quote(r.live, table)+` where stream = $1`, r.a.stream); err != nil {
+					return err
+				}
 			}
 		}
 		_, err := tx.Exec(ctx, `insert into `+live+` as p (stream, consumer, portal, stream_created, seq, high)

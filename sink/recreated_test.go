@@ -111,3 +111,56 @@ func TestALogBegunAnewAndReadWholeIsRebuiltWithoutForce(t *testing.T) {
 	r.rebuild(r.newTables(), sink.RebuildOptions{})
 	r.want("1", `select string_agg(id::text, ' ') from hubspot.contacts`)
 }
+
+// TestARollbackErasesFirst has somebody's lock keep a deletion for privacy from the old tables, those of another stream.
+func TestARollbackErasesFirst(t *testing.T) {
+	t.Parallel()
+	r := newRig(t)
+	fill := func() uint64 {
+		r.publish(definitions(t, "contacts", 0, "email", "string"), event("contacts", 5, 1, props{"email": private}))
+		return r.publish(event("contacts", 6, 1, props{"email": private}))
+	}
+	r.applied0(fill())
+	r.recreateStream()
+	fill()
+	s := r.newTables()
+	r.rebuild(s, sink.RebuildOptions{})
+	tx, err := r.pool.Begin(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := tx.Exec(t.Context(), `lock table hubspot_rebuild.contacts in share mode`); err != nil {
+		t.Fatal(err)
+	}
+	run := r.start()
+	r.applied(r.publish(event("contacts", 5, 999, nil, op(schemas.OpPurged))))
+	if err := run.stop(); err != nil {
+		t.Error(err)
+	}
+	r.want("1", `select count(*) from hubspot.copy_erasures`)
+	if err := tx.Rollback(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	// What an earlier version left of an erased record in the old tables goes as well.
+	r.exec(`insert into hubspot.erased (object, record_id, _seq) values ('contacts', 6, 1)`)
+	if _, err := s.Rollback(t.Context(), sink.RebuildOptions{}); err != nil {
+		t.Fatal(err)
+	}
+	r.want("5 true ;6 true ", `select string_agg(concat_ws(' ', id, _purged::text, coalesce(email, '')), ';' order by id) from hubspot.contacts`)
+	r.want("0", `select count(*) from hubspot.copy_erasures`)
+}
+
+// TestNothingOfTheOldStreamWaitsForTheNewOne leaves a watermark withheld, as a sink that was killed beside another one does.
+func TestNothingOfTheOldStreamWaitsForTheNewOne(t *testing.T) {
+	t.Parallel()
+	r := newRig(t)
+	seq := r.publish(definitions(t, "contacts", 0, "email", "string"), event("contacts", 1, 1, props{"email": "a"}))
+	r.applied0(seq)
+	r.exec(`insert into hubspot.withheld (stream, consumer, seq, kind, content) values ('HUBSPOT', 'hubtail-sink', $1, 'cursor',
+		'{"object":"deals","complete_through":"2026-11-20T00:00:00Z"}')`, int64(seq+2))
+	r.exec(`update hubspot.positions set withheld = $1`, int64(seq+2))
+	r.recreateStream()
+	r.publish(definitions(t, "contacts", 0, "email", "string"), event("contacts", 1, 1, props{"email": "a"}))
+	r.rebuild(r.newTables(), sink.RebuildOptions{})
+	r.want("0", `select count(*) from hubspot.withheld`)
+}

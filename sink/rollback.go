@@ -40,8 +40,8 @@ func (r *rebuilding) reattach(ctx context.Context) error {
 	}
 	if !pos.created.IsZero() && !pos.created.Equal(r.a.created) {
 		r.sameLog, r.foreign = false, true
-		r.log.WarnContext(ctx, "the old tables are of another stream: they are put back as they are", "copy", r.copy)
-		return nil
+		r.log.WarnContext(ctx, "the old tables are of another stream: they are put back as they are, without what was erased since", "copy", r.copy)
+		return r.seedErased(ctx)
 	}
 	r.position = pos.seq
 	r.a.fence.Store(int64(pos.high))

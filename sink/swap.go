@@ -43,6 +43,9 @@ func (r *rebuilding) swap(ctx context.Context) error {
 			err = r.catchUp(ctx)
 		}
 		if err == nil {
+			err = r.eraseDue(ctx)
+		}
+		if err == nil {
 			r.result.Tries++
 			err = r.trySwap(ctx)
 		}
@@ -54,7 +57,7 @@ func (r *rebuilding) swap(ctx context.Context) error {
 			if err := r.dress(ctx); err != nil {
 				return err
 			}
-		case !errors.Is(err, errBehind) && f != faultRetry && f != faultConnect && f != faultWait:
+		case !errors.Is(err, errBehind) && !errors.Is(err, errErasuresDue) && f != faultRetry && f != faultConnect && f != faultWait:
 			return err
 		}
 		if ctx.Err() != nil {
@@ -188,6 +191,9 @@ func (r *rebuilding) trySwap(ctx context.Context) error {
 		if sql != "" {
 			own = append(own, sql)
 		}
+	}
+	if err := r.noErasuresDue(ctx, tx); err != nil {
+		return err
 	}
 	if err := r.exchangeRows(ctx, tx, pairs); err != nil {
 		return err
