@@ -235,11 +235,22 @@ func TestExposeSaysWhatIsInTheWay(t *testing.T) {
 		"another one than that":            {Object: "contacts", APISchema: schema},
 		"is not hubtail's":                 {Object: "contacts", APISchema: "taken"},
 		"columns can be chosen":            {Object: "links", Columns: []string{"from_id"}},
+		"auth is Supabase's own":           {Object: "contacts", APISchema: "auth"},
+		"supabase_x is Supabase's own":     {Object: "contacts", APISchema: "supabase_x"},
+		"closes a parenthesis":             {Object: "contacts", Policy: "false) or (true"},
+		"does not close a parenthesis":     {Object: "contacts", Policy: "(true"},
+		"comment that does not end":        {Object: "contacts", Policy: "true /* /* */"},
+		"quote that does not end":          {Object: "contacts", Policy: "email = ''')"},
+		"without ;":                        {Object: "contacts", Policy: "true; select 1"},
+		"outside quotes":                   {Object: "contacts", Policy: "email = $$'$$) or (true or email = $$'$$"},
+		"E'...'":                           {Object: "contacts", Policy: `email = E'\'') or (true or email = ' '`},
 	} {
 		if _, err := b.exposer().Expose(t.Context(), e); !errors.Is(err, sink.ErrExposure) || !strings.Contains(err.Error(), want) {
 			t.Errorf("%+v: error %v, want %s", e, err, want)
 		}
 	}
+	b.expose(sink.Exposure{Object: "contacts", Policy: `("email" in ('a)''(', '\.$;') /* ) /* ( */ ' */ or age > 30) -- )`})
+	b.wantAs("2", "authenticated", `select id from hubspot_api.contacts`)
 	b.expose(sink.Exposure{Object: "contacts"})
 	b.exec(`create view public.mine as select id from hubspot_api.contacts`)
 	if _, err := b.exposer().Remove(t.Context(), "contacts"); err == nil || !strings.Contains(err.Error(), "mine") {

@@ -131,8 +131,8 @@ func (s *exposing) findTable(ctx context.Context, e *exposed) error {
 		return err
 	}
 	e.View = quote(e.APISchema, e.table)
-	if e.APISchema == s.schema {
-		return fmt.Errorf("%w: the schema of the views must be another one than that of the tables, %s", ErrExposure, s.schema)
+	if err := e.check(s.schema); err != nil {
+		return err
 	}
 	var taken bool
 	if err := s.tx.QueryRow(ctx, `select to_regclass($1) is not null`, e.View).Scan(&taken); err != nil {
@@ -220,6 +220,10 @@ func (s *exposing) makeView(ctx context.Context, e *exposed) error {
 // administrator reaches, such as Supabase's auth.jwt().
 func (s *exposing) makePolicy(ctx context.Context, e *exposed) error {
 	if e.Policy != "true" {
+		// conditionFault read the condition by this rule, which old programs turn off.
+		if _, err := s.tx.Exec(ctx, "set local standard_conforming_strings = on"); err != nil {
+			return err
+		}
 		if err := s.as(ctx, false); err != nil {
 			return err
 		}
