@@ -67,7 +67,7 @@ type setup struct {
 
 func runInit(c *cli.Context) error {
 	s := &setup{c: c, out: c.App.Writer, file: c.String("output")}
-	if _, err := os.Stat(s.file); err == nil && !c.Bool("overwrite") {
+	if _, err := os.Lstat(s.file); err == nil && !c.Bool("overwrite") {
 		return usageError{fmt.Errorf("%s is there already: --force changes what is asked for in it and keeps all other lines", s.file)}
 	}
 	var err error

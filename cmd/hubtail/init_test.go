@@ -40,6 +40,24 @@ func readSettings(t testing.TB, file string) map[string]string {
 	return values
 }
 
+// TestInitLeavesALinkThatLeadsNowhere may have a file behind it on another day.
+func TestInitLeavesALinkThatLeadsNowhere(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	must(t, os.Symlink("nowhere/.env", filepath.Join(dir, ".env")))
+	if r := hubtail(t, dir, nil, "init"); r.code != exitUsage || !strings.Contains(r.stderr, ".env is there already") {
+		t.Errorf("%+v", r)
+	}
+	var s settings
+	s.set("NATS_URL", "nats://127.0.0.1:1")
+	if err := s.write(filepath.Join(dir, ".env")); err == nil || !strings.Contains(err.Error(), "link to a file that is not there") {
+		t.Errorf("error %v", err)
+	}
+	if target, err := os.Readlink(filepath.Join(dir, ".env")); err != nil || target != "nowhere/.env" {
+		t.Errorf("the link leads to %q: %v", target, err)
+	}
+}
+
 // TestInitWritesWhatFlagsAndVariablesSay has no terminal: it asks nothing.
 func TestInitWritesWhatFlagsAndVariablesSay(t *testing.T) {
 	t.Parallel()

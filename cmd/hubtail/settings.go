@@ -60,6 +60,8 @@ var settingLine = regexp.MustCompile(`^\s*(?:export\s+)?([A-Za-z_][A-Za-z0-9_.]*
 func (s *settings) write(file string) error {
 	if target, err := filepath.EvalSymlinks(file); err == nil {
 		file = target
+	} else if _, err := os.Lstat(file); err == nil {
+		return usageError{fmt.Errorf("%s is a link to a file that is not there: make that file, or remove the link", file)}
 	}
 	before, err := os.ReadFile(file)
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
