@@ -225,8 +225,8 @@ func (r *rebuilding) pairs(ctx context.Context, db queryer) ([]pair, error) {
 			return p, err
 		}
 		switch {
-		case live == nil:
-			p.name, p.otherName = *other, *other
+		case live == nil: // its name may be that of a table of the owner's in the live schema
+			p.otherName = *other
 		case other == nil:
 			p.name, p.otherName = *live, *live
 		default:
@@ -234,6 +234,11 @@ func (r *rebuilding) pairs(ctx context.Context, db queryer) ([]pair, error) {
 		}
 		return p, nil
 	})
+	for i, p := range pairs {
+		if p.name == "" && err == nil {
+			pairs[i].name, err = newTableName(ctx, db, r.live, p.object)
+		}
+	}
 	if r.whole() {
 		for _, name := range []string{"link_sets", "links"} {
 			pairs = append(pairs, pair{live: r.live, other: r.copy, name: name, otherName: name})
@@ -248,7 +253,7 @@ func (r *rebuilding) begins(ctx context.Context, phase string) {
 	r.phase, r.since = phase, time.Now()
 	r.progress = RebuildProgress{Phase: phase}
 	r.log.DebugContext(ctx, "rebuild", "phase", phase, "copy", r.copy) // Progress says it to people
-	_ = NoteCopy(ctx, r.pool, r.live, r.copy, phase, 0, 0, 0) // for `status`; no matter of success
+	_ = NoteCopy(ctx, r.pool, r.live, r.copy, phase, 0, 0, 0)          // for `status`; no matter of success
 	r.shows()
 }
 

@@ -101,3 +101,40 @@ func TestARebuildDuringAChangeOfAType(t *testing.T) {
 		}
 	}
 }
+
+func TestARebuildLeavesAnOwnersTableOfATypesNameAlone(t *testing.T) {
+	t.Parallel()
+	for _, during := range []bool{false, true} { // when the type appears in the live tables
+		r := newRig(t)
+		r.applied0(r.logOfAll(3))
+		r.exec(`create table hubspot.companies (id bigint primary key, mine text); insert into hubspot.companies values (1, 'mine')`)
+		companies := func() uint64 {
+			return r.publish(definitions(t, "companies", 0, "name", "string"), event("companies", 1, 1, props{"name": "c"}))
+		}
+		s := r.newTables()
+		if !during {
+			companies()
+		}
+		sink.AfterRebuildStep(s, func(phase string) {
+			if during && phase == "preparing" {
+				during = false
+				r.applied0(companies())
+			}
+		})
+		r.rebuild(s, sink.RebuildOptions{})
+		r.want("mine", `select mine from hubspot.companies`)
+		table := r.value(`select table_name from hubspot.objects where object = 'companies'`)
+		r.want("c", `select name from hubspot.`+table)
+		r.applied0(r.publish(event("companies", 1, 2, props{"name": "d"})))
+		r.want("d", `select name from hubspot.`+table)
+		r.rebuild(s, sink.RebuildOptions{})
+		if _, err := s.Rollback(t.Context(), sink.RebuildOptions{}); err != nil {
+			t.Fatal(err)
+		}
+		r.want("d", `select name from hubspot.`+table)
+		if _, err := s.DropOld(t.Context(), ""); err != nil {
+			t.Fatal(err)
+		}
+		r.want("mine", `select mine from hubspot.companies`)
+	}
+}

@@ -198,6 +198,11 @@ func (r *rebuilding) trySwap(ctx context.Context) error {
 	if err := r.exchangeRows(ctx, tx, pairs); err != nil {
 		return err
 	}
+	for _, p := range pairs { // where the name was taken by an owner's table, in one of the schemas
+		if _, err := tx.Exec(ctx, `update `+quote(r.live, "objects")+` set table_name = $2 where object = $1 and table_name <> $2`, p.object, p.name); err != nil {
+			return err
+		}
+	}
 	script, err := r.lockTables(ctx, tx, pairs)
 	if err != nil {
 		return err
@@ -291,10 +296,7 @@ func (r *rebuilding) moves(ctx context.Context, tx pgx.Tx, pairs []pair) ([]stri
 		case live && !other:
 			first = append(first, out)
 			continue
-		case !live && other:
-			first = append(first, "alter table "+p.otherTable()+" set schema "+quote(r.live))
-			continue
-		case !live:
+		case !other:
 			continue
 		}
 		rows, err := tx.Query(ctx, `select i.relname from pg_index x join pg_class i on i.oid = x.indexrelid where x.indrelid = to_regclass($1) order by 1`, p.otherTable())
@@ -309,10 +311,16 @@ func (r *rebuilding) moves(ctx context.Context, tx pgx.Tx, pairs []pair) ([]stri
 		for j, index := range indexes {
 			name := passing + " " + strconv.Itoa(j)
 			first = append(first, "alter index "+quote(r.copy, index)+" rename to "+quote(name))
+			if p.otherName != p.name && index == p.otherName+"_pkey" { // an owner's table of the other name has such a one too
+				index = cutName(p.name, maxName-len("_pkey")) + "_pkey"
+			}
 			last = append(last, "alter index "+quote(r.live, name)+" rename to "+quote(index))
 		}
-		first = append(first, "alter table "+p.otherTable()+" rename to "+quote(passing), out,
-			"alter table "+quote(r.copy, passing)+" set schema "+quote(r.live))
+		first = append(first, "alter table "+p.otherTable()+" rename to "+quote(passing))
+		if live {
+			first = append(first, out)
+		}
+		first = append(first, "alter table "+quote(r.copy, passing)+" set schema "+quote(r.live))
 		last = append(last, "alter table "+quote(r.live, passing)+" rename to "+quote(p.name))
 	}
 	return append(first, last...), nil

@@ -61,7 +61,7 @@ func (a *Applier) ensureTable(ctx context.Context, tx pgx.Tx, object, typeID str
 	err := tx.QueryRow(ctx, `select table_name from `+quote(a.schema, "objects")+` where object = $1`, object).Scan(&name)
 	switch {
 	case errors.Is(err, pgx.ErrNoRows):
-		name, err = a.newTableName(ctx, tx, object)
+		name, err = newTableName(ctx, tx, a.schema, object)
 		if err != nil {
 			return err
 		}
@@ -85,8 +85,9 @@ func (a *Applier) ensureTable(ctx context.Context, tx pgx.Tx, object, typeID str
 	return a.openToReaders(ctx, tx, name)
 }
 
-func (a *Applier) newTableName(ctx context.Context, tx pgx.Tx, object string) (string, error) {
-	rows, err := tx.Query(ctx, `select relname from pg_class where relnamespace = to_regnamespace($1)`, quote(a.schema))
+// newTableName returns a name that is free in the schema.
+func newTableName(ctx context.Context, db queryer, schema, object string) (string, error) {
+	rows, err := db.Query(ctx, `select relname from pg_class where relnamespace = to_regnamespace($1)`, quote(schema))
 	if err != nil {
 		return "", err
 	}
