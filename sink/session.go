@@ -140,6 +140,7 @@ func (s *Sink) finish(ctx, working context.Context, a *Applier, c *collector, w 
 	if err := s.persist(ctx, working, func() error { return a.commit(working, w.prepared) }); err != nil {
 		return err
 	}
+	s.stats.setError(nil)
 	s.stats.committed(len(w.messages), w.prepared.position, time.Since(start))
 	c.held.remove(w)
 	for _, m := range w.acks {
@@ -155,8 +156,8 @@ func (s *Sink) persist(ctx, working context.Context, do func() error) error {
 	for attempt := 0; ; attempt++ {
 		err := do()
 		if err == nil {
-			s.stats.setError(nil)
-			if attempt > 0 {
+			if attempt > 0 { // a batch that is prepared at once says nothing about the one before it, which may be waiting
+				s.stats.setError(nil)
 				s.cfg.Logger.InfoContext(ctx, "postgres takes batches again", "attempts", attempt+1)
 			}
 			return nil
