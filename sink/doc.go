@@ -170,6 +170,9 @@
 //     (TestARebuildInterruptedAfterAnyStepLeavesTheTablesWhole, TestTwoRebuildsDoNotWorkAtOnce). One that lost the lock that
 //     keeps others away swaps nothing in (TestARebuildThatIsNoLongerAloneSwapsNothing). A column
 //     that is changing its type is no obstacle (TestARebuildDuringAChangeOfAType).
+//   - What is still to be erased is erased before a swap, and what waits for a position of another stream does not come along
+//     (TestARollbackErasesFirst, TestNothingOfTheOldStreamWaitsForTheNewOne). Only the owner of the live schema may rebuild
+//     (TestARebuildIsTheOwnersOnly).
 //   - Some object types are rebuilt alone: their tables of records, with definitions and pipelines, not links, cursors and runs
 //     (TestOneObjectTypeIsRebuiltAlone).
 //   - Tables of a stream that is gone are filled from the present one (TestTablesOfARecreatedStreamAreRebuilt). What was

@@ -221,7 +221,7 @@ func TestWhatKeepsAColumnsTypeIsNamedAndItsGoingNoticed(t *testing.T) {
 	r.applied(last)
 	r.reshaped()
 	r.want("text text numeric", `select string_agg(column_type, ' ' order by name) from hubspot.properties`)
-	r.want("true true", `select concat((select note like '%view report%restart the sink%hubtail rebuild contacts%' from hubspot.properties where name = 'a')::text, ' ',
+	r.want("true true", `select concat((select note like '%view report%restart the sink%' from hubspot.properties where name = 'a')::text, ' ',
 		(select note like '%index%mine%' from hubspot.properties where name = 'b')::text)`)
 	r.want("1", `select count(*) from pg_indexes where indexname = 'mine'`)
 	r.applied(r.publish(event("contacts", 2, 0, props{"a": "many", "b": "1e3", "c": "8"})))

@@ -241,8 +241,8 @@ func (s *shape) noColumn() string {
 }
 
 func (s *shape) held(column string) string {
-	return fmt.Sprintf("%s stays %s, because something depends on it (%s): values that do not fit are in _extra; drop that and restart the sink, or run `hubtail rebuild %s`",
-		quote(column), columnTypeByOID(s.columns[column]), s.holders[column], s.object)
+	return fmt.Sprintf("%s stays %s, because something depends on it (%s): values that do not fit are in _extra; drop that and restart the sink",
+		quote(column), columnTypeByOID(s.columns[column]), s.holders[column])
 }
 
 // run carries the plan out and notes it in the catalogue.
