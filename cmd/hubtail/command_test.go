@@ -16,7 +16,7 @@ import (
 )
 
 // runBound is how long a command that ends by itself may take under a busy test run.
-const runBound = time.Minute
+const runBound = 2 * time.Minute
 
 // noRaceSleep saves the second that a process under the race detector waits at its end for reports to be written.
 const noRaceSleep = "GORACE=atexit_sleep_ms=0"

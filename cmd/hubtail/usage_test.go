@@ -259,7 +259,7 @@ func TestNothingThereIsAFailureThatSaysWhat(t *testing.T) {
 	dir := t.TempDir()
 	for args, words := range map[string]string{
 		"migrate": "connect to postgres 127.0.0.1:1",
-		"sync":    "connect to nats nats://***@127.0.0.1:1",
+		"sync":    "connect to nats nats://127.0.0.1:1",
 	} {
 		r := hubtail(t, dir, append(secrets(), "HUBTAIL_LOG_LEVEL=debug"), strings.Fields(args)...)
 		requireNoSecret(t, r)
