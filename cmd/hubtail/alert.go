@@ -107,9 +107,7 @@ func runAlertTest(c *cli.Context) error {
 		}
 	}
 	if c.Bool("json") {
-		encoder := newJSONEncoder(c.App.Writer)
-		encoder.SetIndent("", "  ")
-		if err := encoder.Encode(tests); err != nil {
+		if err := printJSON(c, tests); err != nil {
 			return err
 		}
 	}

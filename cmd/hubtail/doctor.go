@@ -137,9 +137,7 @@ func runDoctor(c *cli.Context, p *parts) error {
 		return c.Context.Err()
 	}
 	if c.Bool("json") {
-		encoder := newJSONEncoder(c.App.Writer)
-		encoder.SetIndent("", "  ")
-		if err := encoder.Encode(e); err != nil {
+		if err := printJSON(c, e); err != nil {
 			return err
 		}
 	} else {

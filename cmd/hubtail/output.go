@@ -10,6 +10,8 @@ import (
 	"unicode"
 
 	"golang.org/x/term"
+
+	"github.com/urfave/cli/v2"
 )
 
 // printf writes to the command's output; a closed pipe is the reader's business.
@@ -87,4 +89,11 @@ func cut(line string, width int) string {
 		n++
 	}
 	return line
+}
+
+// printJSON prints what a command reports, for programs.
+func printJSON(c *cli.Context, v any) error {
+	out := newJSONEncoder(c.App.Writer)
+	out.SetIndent("", "  ")
+	return out.Encode(v)
 }

@@ -175,12 +175,6 @@ func runRebuildPlan(c *cli.Context, p *parts) error {
 	return nil
 }
 
-func printJSON(c *cli.Context, v any) error {
-	out := newJSONEncoder(c.App.Writer)
-	out.SetIndent("", "  ")
-	return out.Encode(v)
-}
-
 // rebuildProgress shows the phases of a rebuild, on stderr: the result is the output.
 type rebuildProgress struct {
 	progress

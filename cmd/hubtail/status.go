@@ -97,9 +97,7 @@ func runStatus(c *cli.Context, p *parts) error {
 	}
 	s := p.readStatus(c.Context, c.Duration("stale"))
 	if c.Bool("json") {
-		encoder := newJSONEncoder(c.App.Writer)
-		encoder.SetIndent("", "  ")
-		if err := encoder.Encode(s); err != nil {
+		if err := printJSON(c, s); err != nil {
 			return err
 		}
 	} else {

@@ -285,7 +285,5 @@ func (v *verifyRun) verdict() error {
 }
 
 func (v *verifyRun) printJSON() error {
-	out := newJSONEncoder(v.c.App.Writer)
-	out.SetIndent("", "  ")
-	return out.Encode(v.result)
+	return printJSON(v.c, v.result)
 }

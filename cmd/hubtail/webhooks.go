@@ -71,9 +71,7 @@ func listWebhooks(c *cli.Context, p *parts) error {
 		return err
 	}
 	if c.Bool("json") {
-		encoder := newJSONEncoder(c.App.Writer)
-		encoder.SetIndent("", "  ")
-		return encoder.Encode(list)
+		return printJSON(c, list)
 	}
 	printSubscriptions(c.App.Writer, list, p.webhookURL)
 	return nil
@@ -158,9 +156,7 @@ func checkWebhooks(c *cli.Context, p *parts) error {
 		}
 	}
 	if c.Bool("json") {
-		encoder := newJSONEncoder(c.App.Writer)
-		encoder.SetIndent("", "  ")
-		if err := encoder.Encode(checks); err != nil {
+		if err := printJSON(c, checks); err != nil {
 			return err
 		}
 	} else {
