@@ -153,8 +153,9 @@ func TestBackfillSurvivesWhatHubSpotAnswers(t *testing.T) {
 func TestMalformedRecordsAreDeadLettersAndTheOthersArrive(t *testing.T) {
 	t.Parallel()
 	b := setupSource(t, simulator.Options{Contacts: 3000}, Config{Objects: []string{"contacts"}})
-	b.sim.Inject(simulator.Fault{Kind: simulator.FaultMalformed, Endpoint: "list", Rate: 0.5})
-	b.sim.Inject(simulator.Fault{Kind: simulator.FaultMalformed, Endpoint: "search", Rate: 0.5})
+	for _, endpoint := range []string{"list", "search", "batch"} { // always, or else it can be that all heal when they are read again
+		b.sim.Inject(simulator.Fault{Kind: simulator.FaultMalformed, Endpoint: endpoint, Rate: 1})
+	}
 	must(t, b.source.Backfill(t.Context()))
 	run := b.runs("contacts")[0]
 	equal(t, "status", run.Status, "partial")

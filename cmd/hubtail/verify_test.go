@@ -213,6 +213,7 @@ func TestVerifyFindsAThousandDifferencesOfFourteenKinds(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	s.eventually(runBound, "the recycle bin is read: a first walk would find planted ones", func() bool { return binWalked(log, "4711", "contacts") }, processes...)
 	v := &vandal{stack: s, conn: conn, portal: "4711", log: log, ids: ids[:2_000], want: map[difference.Hop]map[difference.Kind]int64{}}
 	for i := range n {
 		v.falsifyLog(archived[i], losers[i], i)
@@ -265,6 +266,17 @@ func TestVerifyFindsAThousandDifferencesOfFourteenKinds(t *testing.T) {
 	if err != nil || logs != 3 || differences != 2*planted+n || failed != planted+n {
 		t.Errorf("sync_logs has %d runs, %d differences, %d left (%v)", logs, differences, failed, err)
 	}
+}
+
+// binWalked reports whether the source has walked over the whole recycle bin.
+func binWalked(log jetstream.Stream, portal, object string) bool {
+	m, err := log.GetLastMsgForSubject(context.Background(), schemas.ControlSubject(schemas.KindCursor, portal, object))
+	if err != nil {
+		return false
+	}
+	c, err := schemas.DecodeControl(schemas.Message{Subject: m.Subject, Header: m.Header, Data: m.Data})
+	cursor, is := c.(*schemas.Cursor)
+	return err == nil && is && cursor.ArchivedWalk != nil && !cursor.ArchivedWalk.Running()
 }
 
 // requireLiveEqual compares the rows that live with the records that do: the others are what was planted.

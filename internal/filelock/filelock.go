@@ -71,7 +71,8 @@ func (l *Lock) Unlock() error {
 	}
 	f := l.file
 	l.file = nil
-	return f.Close()
+	// Closing alone does not do: until it executes its program, a process that is being started has a copy of the file.
+	return errors.Join(unlockFile(f), f.Close())
 }
 
 func readHolder(f *os.File) string {

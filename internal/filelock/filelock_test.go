@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -99,5 +100,31 @@ func TestAcquireEndsWithItsContext(t *testing.T) {
 	defer cancel()
 	if _, err := filelock.Acquire(ctx, path); !errors.Is(err, context.DeadlineExceeded) {
 		t.Fatalf("got %v, want the context's error", err)
+	}
+}
+
+func TestReleasedLockIsFreeWhileProcessesStart(t *testing.T) {
+	path, stop := filepath.Join(t.TempDir(), "lock"), make(chan struct{})
+	var starting sync.WaitGroup
+	starting.Go(func() {
+		for {
+			select {
+			case <-stop:
+				return
+			default:
+				_ = exec.Command(os.Args[0], "-test.run", "^$").Run()
+			}
+		}
+	})
+	defer starting.Wait()
+	defer close(stop)
+	for began := time.Now(); time.Since(began) < time.Second; {
+		l, err := filelock.TryLock(path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := l.Unlock(); err != nil {
+			t.Fatal(err)
+		}
 	}
 }
