@@ -57,13 +57,13 @@ func TestStopsOfHubSpotShowInStatusAndEndByThemselves(t *testing.T) {
 		}
 	}
 
-	// The account's day ends in 40 seconds; the source sees that in the next answers.
+	// The account's day ends in 40 seconds; the source believes it after a few answers.
 	zone, err := time.LoadLocation(portal.TimeZone)
 	must(t, err)
 	now := s.simulator.Now().In(zone)
 	midnight := time.Date(now.Year(), now.Month(), now.Day()+1, 0, 0, 0, 0, zone)
 	s.simulator.Advance(midnight.Sub(now) - 40*time.Second)
-	seen := s.simulator.Stats().Requests + 20
+	seen := s.simulator.Stats().Requests + 5
 	s.eventually(runBound, "some polls", func() bool { return s.simulator.Stats().Requests > seen }, running...)
 	s.simulator.Spend("", 0, 0, portal.DailyLimit+10_000_000)
 	var q schemas.Quota
