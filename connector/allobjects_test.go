@@ -72,9 +72,9 @@ func TestAllLeavesOutWhatTheTokenMayNotRead(t *testing.T) {
 
 	// Once the scope is granted the type is read, without a restart.
 	stop := b.run(b.source)
-	eventually(t, "the others are followed", 30*time.Second, func() bool { return b.phase("contacts") == PhaseLive && b.phase("leads") == PhaseForbidden })
+	eventually(t, "the others are followed", func() bool { return b.phase("contacts") == PhaseLive && b.phase("leads") == PhaseForbidden })
 	deny(false)
-	eventually(t, "leads are read", 30*time.Second, func() bool { return b.phase("leads") == PhaseLive && b.count(schemas.KindRecord) >= 80 })
+	eventually(t, "leads are read", func() bool { return b.phase("leads") == PhaseLive && b.count(schemas.KindRecord) >= 80 })
 	must(t, stop())
 	b.nothingLost("leads", b.sim.Now())
 }

@@ -24,16 +24,16 @@ func TestACustomObjectThatAppearsIsReadWithoutARestart(t *testing.T) {
 		Objects: []string{"contacts", "p_cars"}, DefinitionsInterval: 300 * time.Millisecond, PollInterval: 150 * time.Millisecond,
 	})
 	stop := b.run(b.source)
-	eventually(t, "contacts are followed", time.Minute, func() bool { return b.phase("contacts") == PhaseLive })
+	eventually(t, "contacts are followed", func() bool { return b.phase("contacts") == PhaseLive })
 	equal(t, "phase of what is not there", b.phase("p_cars"), PhaseForbidden)
 	before := b.follower("contacts")
 	must(t, b.sim.ArchiveSchema("cars", false))
-	eventually(t, "cars are followed", time.Minute, func() bool { return b.phase("p_cars") == PhaseLive })
+	eventually(t, "cars are followed", func() bool { return b.phase("p_cars") == PhaseLive })
 	// What changes from now on is followed, in the new type as in the old one.
 	car, contact := b.sim.IDs("p_cars", 3, 1, 1)[0], b.sim.IDs("contacts", 3, 1, 1)[0]
 	must(t, b.sim.Update("p_cars", car, map[string]string{"name": "beetle"}))
 	must(t, b.sim.Update("contacts", contact, map[string]string{"city": "Wolfsburg"}))
-	eventually(t, "changes", time.Minute, func() bool {
+	eventually(t, "changes", func() bool {
 		return b.value("p_cars", car, "name") == "beetle" && b.value("contacts", contact, "city") == "Wolfsburg"
 	})
 	must(t, stop())
@@ -69,16 +69,16 @@ func TestACustomObjectThatDisappearsIsAskedForNoLonger(t *testing.T) {
 	t.Parallel()
 	b := setupSource(t, newcomers(), Config{Objects: []string{"contacts", "boats"}, DefinitionsInterval: 300 * time.Millisecond, PollInterval: 150 * time.Millisecond})
 	stop := b.run(b.source)
-	eventually(t, "boats are followed", time.Minute, func() bool { return b.phase("p_boats") == PhaseLive && len(b.states("p_boats")) == 5 })
+	eventually(t, "boats are followed", func() bool { return b.phase("p_boats") == PhaseLive && len(b.states("p_boats")) == 5 })
 	must(t, b.sim.ArchiveSchema("boats", true))
-	eventually(t, "boats are gone", time.Minute, func() bool { return b.phase("p_boats") == PhaseForbidden })
+	eventually(t, "boats are gone", func() bool { return b.phase("p_boats") == PhaseForbidden })
 	for _, s := range b.source.Status() {
 		if s.Object == "p_boats" && !strings.Contains(s.LastError, "no such custom object") {
 			t.Errorf("status says %q", s.LastError)
 		}
 	}
 	must(t, b.sim.ArchiveSchema("boats", false))
-	eventually(t, "boats are back", time.Minute, func() bool { return b.phase("p_boats") == PhaseLive })
+	eventually(t, "boats are back", func() bool { return b.phase("p_boats") == PhaseLive })
 	must(t, stop())
 	equal(t, "boats in the log", len(b.states("p_boats")), 5)
 }

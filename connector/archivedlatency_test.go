@@ -27,7 +27,7 @@ func TestEndsAreInTheLogWithinAWalkOfHappening(t *testing.T) {
 	is := func(what, id string, want schemas.Op) {
 		t.Helper()
 		began := time.Now()
-		eventually(t, what, 30*time.Second, func() bool { return op(id) == want })
+		eventually(t, what, func() bool { return op(id) == want })
 		t.Logf("%s: %s in the log after %s, walks every %s", what, want, time.Since(began).Round(time.Millisecond), every)
 	}
 	is("load", ids[19], schemas.OpSnapshot)

@@ -122,7 +122,7 @@ func runChaos(tb testing.TB, size chaosSize) *chaosResult {
 
 	began := time.Now()
 	patience := 5*time.Minute + 10*size.at(size.lasts())
-	eventually(tb, "the full read is done", patience, func() bool { return log.passed(0) })
+	eventuallyWithin(tb, "the full read is done", patience, func() bool { return log.passed(0) })
 	r.load, began = time.Since(began), time.Now()
 
 	steps := portal.steps()
@@ -147,7 +147,7 @@ func runChaos(tb testing.TB, size chaosSize) *chaosResult {
 	source.stop()
 	stream, err := logs.js.Stream(ctx, jetlog.DefaultStream)
 	must(tb, err)
-	eventually(tb, "all of the log is read", patience, func() bool { return log.reached(stream.CachedInfo().State.LastSeq) })
+	eventuallyWithin(tb, "all of the log is read", patience, func() bool { return log.reached(stream.CachedInfo().State.LastSeq) })
 	must(tb, r.rested(ctx, sim, func() bool { return false }))
 	log.measure(r.verdict)
 

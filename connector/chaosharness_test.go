@@ -76,7 +76,7 @@ func TestChaosSeesDuplicatesDisorderAndFalseWatermarks(t *testing.T) {
 
 	log := newChaosLog(t, b.js, ledger)
 	defer log.follow(t.Context())()
-	eventually(t, "the watermark is read", time.Minute, func() bool {
+	eventually(t, "the watermark is read", func() bool {
 		log.mu.Lock()
 		defer log.mu.Unlock()
 		return log.through[0] > 0

@@ -186,7 +186,7 @@ func TestKillNineOfASourceDuringLoadAndChangesLosesAndDoublesNothing(t *testing.
 	}
 	stop := b.run(b.source)
 	end := b.sim.Now()
-	eventually(t, "watermarks past the last change", time.Minute, func() bool {
+	eventually(t, "watermarks past the last change", func() bool {
 		status := b.source.Status()
 		return status[0].CompleteThrough.After(end) && status[1].CompleteThrough.After(end)
 	})

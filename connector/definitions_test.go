@@ -56,13 +56,13 @@ func TestAnUnknownPropertyIsReadAtOnce(t *testing.T) {
 		Config{Objects: []string{"calls"}, DefinitionsInterval: 90 * time.Second, PollInterval: 50 * time.Millisecond, Settle: 100 * time.Millisecond})
 	b.sync()
 	stop := b.run(b.source)
-	eventually(t, "it works", 20*time.Second, func() bool { return b.source.Status()[0].Phase == PhaseLive })
+	eventually(t, "it works", func() bool { return b.source.Status()[0].Phase == PhaseLive })
 	must(t, b.sim.DefineProperty("calls", simulator.Property{Name: "score", Type: "number"}))
 	f := b.follower("calls")
 	f.mention("hs_call_title")
 	equal(t, "a known name is no hint", len(f.suspect), 0)
 	f.mention("score")
-	eventually(t, "its definition is in the log", 60*time.Second, func() bool { return b.property("calls", "score") != nil })
+	eventually(t, "its definition is in the log", func() bool { return b.property("calls", "score") != nil })
 	must(t, stop())
 }
 

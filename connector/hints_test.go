@@ -86,7 +86,7 @@ func (c *consumer) next(t *testing.T) []*schemas.Hint {
 	select {
 	case batch := <-c.batches:
 		return batch
-	case <-time.After(20 * time.Second):
+	case <-time.After(longest):
 		t.Fatal("no hints came")
 		return nil
 	}
@@ -111,7 +111,7 @@ func TestABurstAboutOneRecordIsOneHint(t *testing.T) {
 	equal(t, "first", *batch[0], *hint("2", 1))
 	equal(t, "the newest of the burst", *batch[1], *hint("1", 50))
 	c.finish <- nil
-	eventually(t, "nothing is left", 20*time.Second, func() bool { return waitingHints(t, h) == 0 })
+	eventually(t, "nothing is left", func() bool { return waitingHints(t, h) == 0 })
 }
 
 func TestAHintThatComesWhileItsRecordIsBeingReadLeadsToAnotherRead(t *testing.T) {
@@ -128,7 +128,7 @@ func TestAHintThatComesWhileItsRecordIsBeingReadLeadsToAnotherRead(t *testing.T)
 	equal(t, "read again", *batch[0], *hint("1", 2))
 	equal(t, "hints in the queue", waitingHints(t, h), 1)
 	c.finish <- nil
-	eventually(t, "nothing is left", 20*time.Second, func() bool { return waitingHints(t, h) == 0 })
+	eventually(t, "nothing is left", func() bool { return waitingHints(t, h) == 0 })
 	must(t, c.stop())
 }
 
@@ -155,14 +155,14 @@ func TestHintsOfATakerThatDiedAreHandedOutAgain(t *testing.T) {
 	}
 	equal(t, "of the dead", *seen["1"], *hint("1", 1))
 	equal(t, "newer than the dead one's", *seen["2"], *hint("2", 2))
-	eventually(t, "nothing is left", 20*time.Second, func() bool { return waitingHints(t, h) == 0 })
+	eventually(t, "nothing is left", func() bool { return waitingHints(t, h) == 0 })
 }
 
 func TestHintsInWorkAreHandedToNobodyElse(t *testing.T) {
 	t.Parallel()
 	b := setupLog(t)
 	h, other := b.hints(), b.hints()
-	h.ackWait, other.ackWait = time.Second, time.Second
+	h.ackWait, other.ackWait = 3*time.Second, 3*time.Second
 	must(t, h.publish(t.Context(), hint("1", 1)))
 	c := startConsumer(t, h, recordWork)
 	c.next(t)
@@ -170,10 +170,10 @@ func TestHintsInWorkAreHandedToNobodyElse(t *testing.T) {
 	select {
 	case batch := <-idle.batches:
 		t.Errorf("handed out twice: %+v", batch[0])
-	case <-time.After(3 * time.Second): // longer than any taker may be silent
+	case <-time.After(7 * time.Second): // longer than any taker may be silent
 	}
 	c.finish <- nil
-	eventually(t, "nothing is left", 20*time.Second, func() bool { return waitingHints(t, h) == 0 })
+	eventually(t, "nothing is left", func() bool { return waitingHints(t, h) == 0 })
 }
 
 func TestHintsThatWereNotWorkedOffAreHandedOutAgainAtOnce(t *testing.T) {
@@ -199,7 +199,7 @@ func TestHintsThatWereNotWorkedOffAreHandedOutAgainAtOnce(t *testing.T) {
 		t.Errorf("it took %s", took)
 	}
 	c.finish <- nil
-	eventually(t, "nothing is left", 20*time.Second, func() bool { return waitingHints(t, h) == 0 })
+	eventually(t, "nothing is left", func() bool { return waitingHints(t, h) == 0 })
 }
 
 func TestHintsOfOtherKindsAndObjectsAreLeftAlone(t *testing.T) {
@@ -231,7 +231,7 @@ func TestHintsOfOtherKindsAndObjectsAreLeftAlone(t *testing.T) {
 		c.finish <- nil
 		must(t, c.stop())
 	}
-	eventually(t, "nothing is left", 20*time.Second, func() bool { return waitingHints(t, h) == 0 })
+	eventually(t, "nothing is left", func() bool { return waitingHints(t, h) == 0 })
 }
 
 func TestWhatIsNoHintIsThrownAway(t *testing.T) {
@@ -244,7 +244,7 @@ func TestWhatIsNoHintIsThrownAway(t *testing.T) {
 	c := startConsumer(t, h, recordWork)
 	equal(t, "hint", *c.next(t)[0], *hint("2", 1))
 	c.finish <- nil
-	eventually(t, "nothing is left", 20*time.Second, func() bool { return waitingHints(t, h) == 0 })
+	eventually(t, "nothing is left", func() bool { return waitingHints(t, h) == 0 })
 }
 
 func TestPublishedHintsAreStored(t *testing.T) {
@@ -280,7 +280,7 @@ func TestConsumingGoesOnWhenTheQueueWasDeleted(t *testing.T) {
 	must(t, h.publish(t.Context(), hint("1", 1)))
 	c.next(t)
 	c.finish <- nil
-	eventually(t, "nothing is left", 20*time.Second, func() bool { return waitingHints(t, h) == 0 })
+	eventually(t, "nothing is left", func() bool { return waitingHints(t, h) == 0 })
 	must(t, b.js.DeleteConsumer(t.Context(), h.stream, "7-record-contacts"))
 	must(t, h.publish(t.Context(), hint("2", 1)))
 	equal(t, "hint", *c.next(t)[0], *hint("2", 1))

@@ -32,7 +32,7 @@ func (b *sourceBundle) value(object, id, name string) string {
 func (b *webhookBundle) follow() (stop func() error) {
 	b.t.Helper()
 	stop = b.run(b.source)
-	eventually(b.t, "the source follows", time.Minute, func() bool {
+	eventually(b.t, "the source follows", func() bool {
 		return !slices.ContainsFunc(b.source.Status(), func(s ObjectStatus) bool { return s.Phase != PhaseLive || s.CompleteThrough.IsZero() })
 	})
 	return stop
@@ -42,7 +42,7 @@ func (b *webhookBundle) follow() (stop func() error) {
 func (b *webhookBundle) drained(object string) {
 	b.t.Helper()
 	b.waitDelivered()
-	eventually(b.t, "all hints are worked off", time.Minute, func() bool {
+	eventually(b.t, "all hints are worked off", func() bool {
 		queue, err := b.hints.queue(b.t.Context(), schemas.HintRecord, object)
 		must(b.t, err)
 		info, err := queue.Info(b.t.Context())
@@ -144,9 +144,9 @@ func TestARecordThatChangesWhileItIsReadIsReadAgain(t *testing.T) {
 		b.sim.Inject(simulator.Fault{Kind: simulator.FaultSlow, Endpoint: "batch", Delay: 300 * time.Millisecond, Count: 1})
 		before := b.requests("batch contacts")
 		must(t, b.sim.Update("contacts", id, map[string]string{"city": fmt.Sprint("old", i)}))
-		eventually(t, "the record is being read", 20*time.Second, func() bool { return b.requests("batch contacts") > before })
+		eventually(t, "the record is being read", func() bool { return b.requests("batch contacts") > before })
 		must(t, b.sim.Update("contacts", id, map[string]string{"city": fmt.Sprint("new", i)}))
-		eventually(t, "the newer state is in the log", 20*time.Second, func() bool { return b.value("contacts", id, "city") == fmt.Sprint("new", i) })
+		eventually(t, "the newer state is in the log", func() bool { return b.value("contacts", id, "city") == fmt.Sprint("new", i) })
 	}
 	b.drained("contacts")
 	must(t, stop())
@@ -167,7 +167,7 @@ func TestHintsSurviveKillNineOfTheSource(t *testing.T) {
 	for i, id := range ids {
 		must(t, b.sim.Update("contacts", id, map[string]string{"city": fmt.Sprint("told", i)}))
 	}
-	eventually(t, "the child reads what it was told", time.Minute, func() bool { return b.requests("batch contacts") > before })
+	eventually(t, "the child reads what it was told", func() bool { return b.requests("batch contacts") > before })
 	kill() // it has taken hints, and appended nothing of them
 	b.sim.ClearFaults()
 	must(t, b.sim.Update("contacts", ids[0], map[string]string{"city": "told by nobody there"}))
@@ -195,7 +195,7 @@ func TestHintsWaitWhileHubSpotIsAway(t *testing.T) {
 	}
 	b.waitDelivered()
 	failed := b.sim.Stats().ByStatus[503]
-	eventually(t, "reads fail", time.Minute, func() bool { return b.sim.Stats().ByStatus[503] > failed+3 })
+	eventually(t, "reads fail", func() bool { return b.sim.Stats().ByStatus[503] > failed+3 })
 	equal(t, "hints that wait", waitingHints(t, b.hints), uint64(len(ids)))
 	b.sim.ClearFaults()
 	b.drained("contacts")
@@ -211,7 +211,7 @@ func TestOnlyTheLeaderWorksOffHints(t *testing.T) {
 	stop := b.follow()
 	other := b.newSource(Config{Objects: []string{"contacts"}, Settle: 50 * time.Millisecond})
 	stopOther := b.run(other)
-	eventually(t, "the other stands by", time.Minute, func() bool { return other.Status()[0].Phase == PhaseStandby })
+	eventually(t, "the other stands by", func() bool { return other.Status()[0].Phase == PhaseStandby })
 	b.deliver(simulator.Webhooks{})
 	ids := b.sim.IDs("contacts", 0, 50, 1)
 	for i, id := range ids {

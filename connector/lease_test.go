@@ -94,7 +94,7 @@ func TestALeaseHasOneHolderAtATime(t *testing.T) {
 			}
 		})
 	}
-	eventually(t, "many turns", time.Minute, func() bool { return turns.Load() >= 20 })
+	eventually(t, "many turns", func() bool { return turns.Load() >= 20 })
 	cancel()
 	all.Wait()
 	equal(t, "most holders at a time", most.Load(), 1)
@@ -106,7 +106,7 @@ func TestAHolderThatLostItsLeaseStopsAndStandsBy(t *testing.T) {
 	b.leaseTTL(2 * time.Second)
 	l := b.lease(b.js)
 	c := runLease(t, l, "ours")
-	eventually(t, "it leads", 20*time.Second, c.leading.Load)
+	eventually(t, "it leads", c.leading.Load)
 	_, held := l.Leader()
 	equal(t, "held", held, true)
 
@@ -117,13 +117,13 @@ func TestAHolderThatLostItsLeaseStopsAndStandsBy(t *testing.T) {
 	_, err = kv.Put(t.Context(), "7", rival)
 	must(t, err)
 	l.Doubt()
-	eventually(t, "it stands by", 20*time.Second, func() bool { return !c.leading.Load() && c.stands.Load() == 1 })
+	eventually(t, "it stands by", func() bool { return !c.leading.Load() && c.stands.Load() == 1 })
 	leader, held := l.Leader()
 	equal(t, "leader", leader.Instance, "rival")
 	equal(t, "held", held, false)
 
 	// Nobody renews the rival's key.
-	eventually(t, "it leads again", 20*time.Second, c.leading.Load)
+	eventually(t, "it leads again", c.leading.Load)
 	must(t, c.stop())
 	_, err = kv.Get(t.Context(), "7")
 	equal(t, "given back", errors.Is(err, jetstream.ErrKeyNotFound), true)
@@ -138,7 +138,7 @@ func TestALeaderGoesOnAfterAnOutageOfNATSUnlessAnotherTookOver(t *testing.T) {
 	must(t, err)
 	defer nc.Close()
 	ours := runLease(t, b.lease(jetStream(t, nc)), "ours")
-	eventually(t, "it leads", 20*time.Second, ours.leading.Load)
+	eventually(t, "it leads", ours.leading.Load)
 	kv, err := b.js.KeyValue(t.Context(), LeaseBucket(jetlog.DefaultStream))
 	must(t, err)
 	gone := func() bool {
@@ -147,20 +147,20 @@ func TestALeaderGoesOnAfterAnOutageOfNATSUnlessAnotherTookOver(t *testing.T) {
 	}
 
 	g.shut(true)
-	eventually(t, "the lease expires", 20*time.Second, gone)
+	eventually(t, "the lease expires", gone)
 	equal(t, "leads meanwhile", ours.leading.Load(), true)
 	g.shut(false)
-	eventually(t, "the lease is taken again", 20*time.Second, func() bool { return !gone() })
+	eventually(t, "the lease is taken again", func() bool { return !gone() })
 	equal(t, "times it began", ours.leads.Load(), 1)
 
 	g.shut(true)
 	rival := runLease(t, b.lease(b.js), "rival")
-	eventually(t, "the rival leads", 20*time.Second, rival.leading.Load)
+	eventually(t, "the rival leads", rival.leading.Load)
 	g.shut(false)
-	eventually(t, "both agree", 20*time.Second, func() bool { return ours.stands.Load() == 1 && !ours.leading.Load() })
+	eventually(t, "both agree", func() bool { return ours.stands.Load() == 1 && !ours.leading.Load() })
 	equal(t, "rival", rival.leading.Load(), true)
 	must(t, rival.stop())
-	eventually(t, "it leads again", 20*time.Second, ours.leading.Load)
+	eventually(t, "it leads again", ours.leading.Load)
 }
 
 func TestALeaseWhoseBucketWasDeletedIsTakenAgain(t *testing.T) {
@@ -168,9 +168,9 @@ func TestALeaseWhoseBucketWasDeletedIsTakenAgain(t *testing.T) {
 	b := setupLog(t)
 	b.leaseTTL(time.Second)
 	c := runLease(t, b.lease(b.js), "ours")
-	eventually(t, "it leads", 20*time.Second, c.leading.Load)
+	eventually(t, "it leads", c.leading.Load)
 	must(t, b.js.DeleteKeyValue(t.Context(), LeaseBucket(jetlog.DefaultStream)))
-	eventually(t, "the bucket is there again, with the key", 30*time.Second, func() bool {
+	eventually(t, "the bucket is there again, with the key", func() bool {
 		kv, err := b.js.KeyValue(t.Context(), LeaseBucket(jetlog.DefaultStream))
 		if err != nil {
 			return false
@@ -200,7 +200,7 @@ func TestAPassBesideARunningSourceSaysWhoLeads(t *testing.T) {
 	beside := b.newSource(Config{Objects: []string{"calls", "owners"}})
 	more := b.newSource(Config{Objects: []string{"calls", "contacts"}})
 	stop := b.run(running)
-	eventually(t, "watermarks", 20*time.Second, func() bool {
+	eventually(t, "watermarks", func() bool {
 		s := running.Status()
 		return !s[0].CompleteThrough.IsZero() && !s[1].CompleteThrough.IsZero()
 	})

@@ -31,7 +31,7 @@ func TestKillNineDuringASweepGoesOnWhereItWas(t *testing.T) {
 		return kill
 	}
 	kill := lead()
-	eventually(t, "a part of the sweep", time.Minute, func() bool { return sweep().Done >= 2000 })
+	eventually(t, "a part of the sweep", func() bool { return sweep().Done >= 2000 })
 	kill()
 	before := sweep()
 	if !before.DoneAt.IsZero() {
@@ -40,7 +40,7 @@ func TestKillNineDuringASweepGoesOnWhereItWas(t *testing.T) {
 	b.sim.ResetStats()
 	kill = lead()
 	defer kill()
-	eventually(t, "the rest", time.Minute, func() bool { return !sweep().DoneAt.IsZero() })
+	eventually(t, "the rest", func() bool { return !sweep().DoneAt.IsZero() })
 	after := sweep()
 	equal(t, "turn", after.Turn, 1)
 	equal(t, "records", after.Done, 6000)
@@ -50,7 +50,7 @@ func TestKillNineDuringASweepGoesOnWhereItWas(t *testing.T) {
 	if n := b.requests("associations calls"); n > pieces+3+2 {
 		t.Errorf("%d requests for the remaining %d records", n, 6000-before.Done)
 	}
-	eventually(t, "all links", 30*time.Second, func() bool { return b.linksDiffer("calls", "contacts") == "" })
+	eventually(t, "all links", func() bool { return b.linksDiffer("calls", "contacts") == "" })
 	equal(t, "sets published twice", b.doubledSets(), "")
 }
 
@@ -74,7 +74,7 @@ func TestLinksOfARecordWhoseReaderDiedAreReadByTheNext(t *testing.T) {
 	}
 	cfg.Associations = nil
 	stop := b.run(b.newSource(cfg))
-	eventually(t, "all links", 20*time.Second, func() bool { return b.linksDiffer(linkedObjects...) == "" })
+	eventually(t, "all links", func() bool { return b.linksDiffer(linkedObjects...) == "" })
 	must(t, stop())
 	equal(t, "sweeps", b.follower("deals").log.Cursor().Links.Sweep.Turn, 1)
 }

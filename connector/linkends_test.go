@@ -22,14 +22,14 @@ func TestRecordsAtTheOtherEndOfAllThatARecordLostAreRead(t *testing.T) {
 	company, contacts := b.companyOf(3)
 	must(t, b.sim.Archive("companies", company))
 	b.hintLinks("contacts", contacts[0], "companies")
-	eventually(t, "the hint is worked off", 20*time.Second, func() bool { return waitingHints(t, b.source.hints) == 0 })
+	eventually(t, "the hint is worked off", func() bool { return waitingHints(t, b.source.hints) == 0 })
 	b.tell("companies", company)
-	eventually(t, "all of the company's contacts", 20*time.Second, func() bool { return b.linksDiffer(linkedObjects...) == "" })
+	eventually(t, "all of the company's contacts", func() bool { return b.linksDiffer(linkedObjects...) == "" })
 	must(t, b.sim.Restore("companies", company))
 	b.hintLinks("contacts", contacts[0], "companies")
-	eventually(t, "the next hint is worked off", 20*time.Second, func() bool { return waitingHints(t, b.source.hints) == 0 })
+	eventually(t, "the next hint is worked off", func() bool { return waitingHints(t, b.source.hints) == 0 })
 	b.tell("companies", company)
-	eventually(t, "all of them, restored", 20*time.Second, func() bool { return b.linksDiffer(linkedObjects...) == "" })
+	eventually(t, "all of them, restored", func() bool { return b.linksDiffer(linkedObjects...) == "" })
 	must(t, stop())
 	equal(t, "sets published twice", b.doubledSets(), "")
 }
@@ -60,9 +60,9 @@ func TestALinkThatGoesWhileItsEndsAreReadIsInTheLogOfNeither(t *testing.T) {
 	must(t, b.sim.Link("contacts", contact, "companies", company))
 	between.after("/contacts/companies/batch/read", func() { must(t, b.sim.Archive("companies", company)) })
 	b.hintLinks("contacts", contact, "companies")
-	eventually(t, "the hint is worked off", 20*time.Second, func() bool { return waitingHints(t, b.source.hints) == 0 })
+	eventually(t, "the hint is worked off", func() bool { return waitingHints(t, b.source.hints) == 0 })
 	b.tell("companies", company)
-	eventually(t, "neither end has the link", 20*time.Second, func() bool { return b.linksDiffer(linkedObjects...) == "" })
+	eventually(t, "neither end has the link", func() bool { return b.linksDiffer(linkedObjects...) == "" })
 	must(t, stop())
 }
 
@@ -80,7 +80,7 @@ func TestLinksOfARecordThatWasAwayForAMomentComeBack(t *testing.T) {
 	worked := func() bool { return waitingHints(t, b.source.hints) == 0 }
 	must(t, b.sim.Archive("deals", deal))
 	b.hintLinks("contacts", contact, "deals")
-	eventually(t, "the links of its contact are read", 20*time.Second, worked)
+	eventually(t, "the links of its contact are read", worked)
 	if b.linksOf()["deals "+deal+" contacts"] != "" {
 		t.Error("the deal has links while it is archived")
 	}
@@ -89,7 +89,7 @@ func TestLinksOfARecordThatWasAwayForAMomentComeBack(t *testing.T) {
 	told, ignored := e.hints(b.source.portal, objectNames{b.follower("deals").object})
 	equal(t, "ignored", ignored, "")
 	must(t, b.source.hints.publish(t.Context(), told...))
-	eventually(t, "the links are back", 20*time.Second, func() bool { return b.linksDiffer(linkedObjects...) == "" })
+	eventually(t, "the links are back", func() bool { return b.linksDiffer(linkedObjects...) == "" })
 	must(t, stop())
 }
 

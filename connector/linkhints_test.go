@@ -24,17 +24,17 @@ func TestLinksThatAWebhookNamesAreReadAtOnce(t *testing.T) {
 	began := time.Now()
 	must(t, b.sim.Link("deals", deal, "contacts", contact, simulator.LinkType{Category: "USER_DEFINED", TypeID: 9, Label: "Decider"}))
 	hint("deals", deal, "contacts")
-	eventually(t, "both sides", 20*time.Second, func() bool { return b.linksDiffer(linkedObjects...) == "" })
+	eventually(t, "both sides", func() bool { return b.linksDiffer(linkedObjects...) == "" })
 	t.Logf("after %s", time.Since(began).Round(time.Millisecond))
 	must(t, b.sim.Unlink("deals", deal, "contacts", contact))
 	must(t, b.sim.Link("deals", deal, "companies", company))
 	hint("deals", deal, "") // the other end is not known
-	eventually(t, "both pairs, both sides", 20*time.Second, func() bool { return b.linksDiffer(linkedObjects...) == "" })
+	eventually(t, "both pairs, both sides", func() bool { return b.linksDiffer(linkedObjects...) == "" })
 	requests := b.linkRequests()
 	hint("deals", deal, "tickets") // which are not read
 	hint("deals", "999", "contacts")
 	hint("deals", "x", "contacts")
-	eventually(t, "all hints are worked off", 20*time.Second, func() bool { return waitingHints(t, b.source.hints) == 0 })
+	eventually(t, "all hints are worked off", func() bool { return waitingHints(t, b.source.hints) == 0 })
 	must(t, stop())
 	if n := b.linkRequests() - requests; n > 1 {
 		t.Errorf("%d requests for an unknown record and an unknown pair", n)
@@ -54,7 +54,7 @@ func TestHintsAboutLinksThatNobodyReadsAreForgotten(t *testing.T) {
 			b := setupSource(t, linkedPortal(), cfg)
 			stop := b.run(b.source)
 			b.hintLinks("deals", b.sim.IDs("deals", 0, 1, 1)[0], "")
-			eventually(t, "the hint is gone", 20*time.Second, func() bool { return waitingHints(t, b.source.hints) == 0 })
+			eventually(t, "the hint is gone", func() bool { return waitingHints(t, b.source.hints) == 0 })
 			must(t, stop())
 		})
 	}

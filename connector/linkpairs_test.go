@@ -25,13 +25,13 @@ func TestAPairWithoutScopeIsToldOnceAndStopsNothing(t *testing.T) {
 	b.sim.DenyScope("crm.schemas.deals.read", true)
 	stop := b.run(b.source)
 	refused := func() map[string]string { return b.follower("contacts").log.Cursor().Links.Refused }
-	eventually(t, "it is told", 20*time.Second, func() bool { return refused()["deals"] != "" })
+	eventually(t, "it is told", func() bool { return refused()["deals"] != "" })
 	if why := refused()["deals"]; !strings.Contains(why, "crm.objects.deals.read") {
 		t.Errorf("it does not name the scope: %s", why)
 	}
 	contact, company := b.sim.IDs("contacts", 7, 1, 1)[0], b.sim.IDs("companies", 5, 1, 1)[0]
 	must(t, b.sim.Link("contacts", contact, "companies", company, simulator.LinkType{Category: "USER_DEFINED", TypeID: 9}))
-	eventually(t, "the others go on", 20*time.Second, func() bool { return onlyDeals(b) })
+	eventually(t, "the others go on", func() bool { return onlyDeals(b) })
 	deal := b.sim.IDs("deals", 0, 1, 1)[0]
 	must(t, b.sim.Link("contacts", contact, "deals", deal))
 	b.sim.DenyScope("crm.objects.deals.read", false)
@@ -42,7 +42,7 @@ func TestAPairWithoutScopeIsToldOnceAndStopsNothing(t *testing.T) {
 	}
 	again := b.newSource(cfg)
 	stop = b.run(again)
-	eventually(t, "what was refused is read for all records", 30*time.Second, func() bool { return b.linksDiffer(linkedObjects...) == "" })
+	eventually(t, "what was refused is read for all records", func() bool { return b.linksDiffer(linkedObjects...) == "" })
 	must(t, stop())
 }
 

@@ -96,7 +96,7 @@ func (b *sourceBundle) sameLinks(objects ...string) {
 // sweptThrough waits until a sweep that began after a time is done for every type.
 func (b *sourceBundle) sweptAfter(s *Source, at time.Time) {
 	b.t.Helper()
-	eventually(b.t, "a sweep", 30*time.Second, func() bool {
+	eventually(b.t, "a sweep", func() bool {
 		for _, f := range s.followers {
 			links := f.log.Cursor().Links
 			if links == nil || links.Sweep == nil || links.Sweep.DoneAt.IsZero() || links.Sweep.StartedAt.Before(at) {
@@ -155,10 +155,10 @@ func TestLinksOfAChangedRecordAreRead(t *testing.T) {
 	deal, contact := b.sim.IDs("deals", 0, 1, 1)[0], b.sim.IDs("contacts", 7, 1, 1)[0]
 	must(t, b.sim.Link("deals", deal, "contacts", contact))
 	must(t, b.sim.Update("deals", deal, map[string]string{"dealname": "x"}))
-	eventually(t, "both sides", 20*time.Second, func() bool { return b.linksDiffer(linkedObjects...) == "" })
+	eventually(t, "both sides", func() bool { return b.linksDiffer(linkedObjects...) == "" })
 	must(t, b.sim.Unlink("deals", deal, "contacts", contact))
 	must(t, b.sim.Update("contacts", contact, map[string]string{"city": "x"}))
-	eventually(t, "both sides", 20*time.Second, func() bool { return b.linksDiffer(linkedObjects...) == "" })
+	eventually(t, "both sides", func() bool { return b.linksDiffer(linkedObjects...) == "" })
 	must(t, stop())
 }
 

@@ -76,7 +76,7 @@ func TestRecordsThatEndHaveNoLinks(t *testing.T) {
 	defer func() { must(t, stop()) }()
 	same := func(what string) {
 		t.Helper()
-		eventually(t, what, 20*time.Second, func() bool { return b.linksDiffer(linkedObjects...) == "" })
+		eventually(t, what, func() bool { return b.linksDiffer(linkedObjects...) == "" })
 	}
 	must(t, b.sim.Archive("contacts", contacts[0]))
 	tell("contacts", contacts[0])

@@ -204,8 +204,16 @@ func equalSlices[T comparable](t testing.TB, what string, got, want []T) {
 	}
 }
 
+// longest is how long a test waits for what takes seconds: a busy machine takes its time.
+const longest = 2 * time.Minute
+
 // eventually waits until a condition holds.
-func eventually(t testing.TB, what string, within time.Duration, ok func() bool) {
+func eventually(t testing.TB, what string, ok func() bool) {
+	t.Helper()
+	eventuallyWithin(t, what, longest, ok)
+}
+
+func eventuallyWithin(t testing.TB, what string, within time.Duration, ok func() bool) {
 	t.Helper()
 	deadline := time.Now().Add(within)
 	tick := time.NewTicker(10 * time.Millisecond)

@@ -228,7 +228,7 @@ func TestEraseByHandBesideARunningSource(t *testing.T) {
 	b := setupSource(t, simulator.Options{Contacts: 30}, Config{Objects: []string{"contacts"}, PollInterval: 20 * time.Millisecond})
 	stop := b.run(b.source)
 	id := b.sim.IDs("contacts", 3, 1, 1)[0]
-	eventually(t, "the contact is in the log", 20*time.Second, func() bool { return len(b.events(id)) > 0 })
+	eventually(t, "the contact is in the log", func() bool { return len(b.events(id)) > 0 })
 	leader := b.follower("contacts").log.Cursor().Instance
 	must(t, Erase(t.Context(), EraseConfig{JetStream: b.js, Portal: b.source.Portal(), Patience: 20 * time.Second}, "contacts", id))
 	equal(t, "op", b.states("contacts")[id].Op, schemas.OpPurged)
@@ -238,7 +238,7 @@ func TestEraseByHandBesideARunningSource(t *testing.T) {
 	other := b.sim.IDs("contacts", 4, 1, 1)[0]
 	must(t, b.sim.Update("contacts", other, map[string]string{"city": "Ulm"}))
 	b.sim.FlushIndex()
-	eventually(t, "another contact's change is in the log", 20*time.Second, func() bool { return len(b.events(other)) > 1 })
+	eventually(t, "another contact's change is in the log", func() bool { return len(b.events(other)) > 1 })
 	equal(t, "events", len(b.events(id)), 1)
 	equal(t, "leader", b.follower("contacts").log.Cursor().Instance, leader)
 	must(t, stop())
@@ -269,10 +269,10 @@ func TestAPrivacyDeletionByWebhookErasesTheContact(t *testing.T) {
 	must(t, b.sim.Update("contacts", ids[0], map[string]string{"city": secret}))
 	winner, err := b.sim.Merge("contacts", ids[1], ids[0])
 	must(t, err)
-	eventually(t, "the merge is in the log", time.Minute, func() bool { return b.mergedInto(ids[0]) == winner })
+	eventually(t, "the merge is in the log", func() bool { return b.mergedInto(ids[0]) == winner })
 	must(t, b.sim.Purge("contacts", winner))
 	b.waitDelivered()
-	eventually(t, "it is erased", time.Minute, func() bool {
+	eventually(t, "it is erased", func() bool {
 		states := b.states("contacts") // for a moment the log has nothing of it
 		for _, id := range []string{winner, ids[0], ids[1]} {
 			if e := states[id]; e == nil || e.Op != schemas.OpPurged {

@@ -24,7 +24,7 @@ func TestAMergeAndAPrivacyDeletionInAnyOrderLeaveNoValue(t *testing.T) {
 		must(t, b.sim.Purge("contacts", winner))
 	}
 	b.waitDelivered()
-	eventually(t, "all are erased", 40*time.Second, func() bool {
+	eventually(t, "all are erased", func() bool {
 		states := b.states("contacts")
 		for _, id := range ids {
 			if e := states[id]; e == nil || e.Op != schemas.OpPurged {
@@ -72,6 +72,6 @@ func TestAMergeIsRememberedThoughMoreIsToldOfItsRecord(t *testing.T) {
 	}
 	must(t, b.source.hints.publish(t.Context(), hint(schemas.HintPurge, winner, "")))
 	stop := b.run(b.source)
-	eventually(t, "no value is left", 40*time.Second, func() bool { return len(b.quoting(secret)) == 0 })
+	eventually(t, "no value is left", func() bool { return len(b.quoting(secret)) == 0 })
 	must(t, stop())
 }

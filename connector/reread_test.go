@@ -77,9 +77,9 @@ func TestATurnGoesOnWhileTheSourceRuns(t *testing.T) {
 	stop := b.run(b.source)
 	id := b.sim.IDs("calls", 0, 350, 1)[200]
 	for _, title := range []string{"1111", "2222"} {
-		eventually(t, "it works", 30*time.Second, func() bool { return b.source.Status()[0].Phase == PhaseLive })
+		eventually(t, "it works", func() bool { return b.source.Status()[0].Phase == PhaseLive })
 		must(t, b.sim.Recalculate("calls", id, map[string]string{"hs_call_duration": title}))
-		eventually(t, "the value", 30*time.Second, func() bool {
+		eventually(t, "the value", func() bool {
 			e := b.states("calls")[id]
 			if e == nil {
 				return false

@@ -106,7 +106,7 @@ func TestRunFollowsChangesWhileItReadsEverything(t *testing.T) {
 		must(t, err)
 	}
 	end := b.sim.Now()
-	eventually(t, "watermarks past the last change", 20*time.Second, func() bool {
+	eventually(t, "watermarks past the last change", func() bool {
 		for _, s := range b.source.Status() {
 			if s.Object != ownersObject && !s.CompleteThrough.After(end) {
 				return false
@@ -149,12 +149,12 @@ func TestFaultsOfHubSpotLoseNothing(t *testing.T) {
 		changed = b.sim.Now()
 		target := changed
 		if i%10 == 9 {
-			eventually(t, "the watermark goes on", time.Minute, func() bool { return b.source.Status()[0].CompleteThrough.After(target) })
+			eventually(t, "the watermark goes on", func() bool { return b.source.Status()[0].CompleteThrough.After(target) })
 		}
 	}
 	b.sim.ClearFaults()
 	end := b.sim.Now()
-	eventually(t, "the watermark goes on", time.Minute, func() bool { return b.source.Status()[0].CompleteThrough.After(end) })
+	eventually(t, "the watermark goes on", func() bool { return b.source.Status()[0].CompleteThrough.After(end) })
 	must(t, stop())
 	b.sim.Advance(time.Minute)
 	b.source.followers[0].lastLate = passStats{}
@@ -175,7 +175,7 @@ func TestStandbyTakesOver(t *testing.T) {
 	change := func(title string) {
 		id := b.sim.IDs("calls", 0, 1, 1)[0]
 		must(t, b.sim.Update("calls", id, map[string]string{"hs_call_title": title}))
-		eventually(t, title+" in the log", 20*time.Second, func() bool {
+		eventually(t, title+" in the log", func() bool {
 			e := b.states("calls")[id]
 			if e == nil {
 				return false
@@ -185,7 +185,7 @@ func TestStandbyTakesOver(t *testing.T) {
 		})
 	}
 	change("while both run")
-	eventually(t, "one stands by", 20*time.Second, func() bool {
+	eventually(t, "one stands by", func() bool {
 		p := phases()
 		return p[0] == PhaseStandby && p[1] == PhaseLive || p[0] == PhaseLive && p[1] == PhaseStandby
 	})
@@ -207,7 +207,7 @@ func TestRunStopsWithItsContext(t *testing.T) {
 		s := b.newSource(Config{Objects: []string{"calls", "contacts", "owners"}, PollInterval: 20 * time.Millisecond})
 		stop := b.run(s)
 		seen := b.lastSeq() // messages of full subjects push each other out: their number says nothing
-		eventually(t, "it works", 20*time.Second, func() bool { return i == 4 || b.lastSeq() > seen })
+		eventually(t, "it works", func() bool { return i == 4 || b.lastSeq() > seen })
 		began := time.Now()
 		must(t, stop())
 		if took := time.Since(began); took > 5*time.Second {
@@ -242,9 +242,9 @@ func TestAFailedRunIsTheNewestUntilItGoesWellAgain(t *testing.T) {
 	b.sync()
 	before := len(b.runs("contacts"))
 	stop := b.run(b.source)
-	eventually(t, "polls", 20*time.Second, func() bool { return b.source.Status()[0].Phase == PhaseLive })
+	eventually(t, "polls", func() bool { return b.source.Status()[0].Phase == PhaseLive })
 	must(t, b.sim.Update("contacts", b.sim.IDs("contacts", 0, 1, 1)[0], map[string]string{"city": "Nowhere"}))
-	eventually(t, "the change", 20*time.Second, func() bool { return b.source.Status()[0].Counts.Updated > 0 })
+	eventually(t, "the change", func() bool { return b.source.Status()[0].Counts.Updated > 0 })
 	b.sim.Inject(simulator.Fault{Kind: simulator.FaultStatus, Status: 400, Endpoint: "search"})
 	statuses := func() (all []string) {
 		for _, r := range b.runs("contacts")[before:] {
@@ -252,12 +252,12 @@ func TestAFailedRunIsTheNewestUntilItGoesWellAgain(t *testing.T) {
 		}
 		return all
 	}
-	eventually(t, "a failed run", 20*time.Second, func() bool { return slices.Contains(statuses(), "failed") })
+	eventually(t, "a failed run", func() bool { return slices.Contains(statuses(), "failed") })
 	failed := b.sim.Stats().ByStatus[400]
-	eventually(t, "another try", 20*time.Second, func() bool { return b.sim.Stats().ByStatus[400] > failed })
+	eventually(t, "another try", func() bool { return b.sim.Stats().ByStatus[400] > failed })
 	equal(t, "runs", strings.Join(statuses(), " "), "success failed")
 	b.sim.ClearFaults()
-	eventually(t, "a run that went well", 20*time.Second, func() bool { return strings.Join(statuses(), " ") == "success failed success" })
+	eventually(t, "a run that went well", func() bool { return strings.Join(statuses(), " ") == "success failed success" })
 	must(t, stop())
 	equal(t, "runs", strings.Join(statuses(), " "), "success failed success")
 }

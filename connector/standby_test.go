@@ -114,7 +114,7 @@ func await(t *testing.T, what string, within time.Duration, condition func() boo
 			}
 		}
 	}()
-	eventually(t, what, within, condition)
+	eventuallyWithin(t, what, within, condition)
 }
 
 // changes updates records until it is stopped.
@@ -177,9 +177,9 @@ func TestKillNineOfTheLeaderHandsOverWithin20Seconds(t *testing.T) {
 	t.Parallel()
 	b := setupSource(t, simulator.Options{Calls: 500, Contacts: 300, IndexLag: quickIndex}, crashConfig)
 	leader := b.startProcess()
-	await(t, "it leads and has read everything", time.Minute, func() bool { return b.completeThrough(time.Time{}) }, leader)
+	await(t, "it leads and has read everything", longest, func() bool { return b.completeThrough(time.Time{}) }, leader)
 	standby := b.startProcess()
-	await(t, "the other stands by", time.Minute, func() bool { return standby.said("standing by") == 1 }, leader, standby)
+	await(t, "the other stands by", longest, func() bool { return standby.said("standing by") == 1 }, leader, standby)
 	asked := standby.requests.Load()
 
 	leader.end(syscall.SIGKILL)
@@ -201,9 +201,9 @@ func TestAStoppedLeaderHandsOverWithinTwoSeconds(t *testing.T) {
 	t.Parallel()
 	b := setupSource(t, simulator.Options{Calls: 500, Contacts: 300, IndexLag: quickIndex}, crashConfig)
 	leader := b.startProcess()
-	await(t, "it leads and has read everything", time.Minute, func() bool { return b.completeThrough(time.Time{}) }, leader)
+	await(t, "it leads and has read everything", longest, func() bool { return b.completeThrough(time.Time{}) }, leader)
 	standby := b.startProcess()
-	await(t, "the other stands by", time.Minute, func() bool { return standby.said("standing by") == 1 }, leader, standby)
+	await(t, "the other stands by", longest, func() bool { return standby.said("standing by") == 1 }, leader, standby)
 	leader.end(syscall.SIGTERM)
 	began := time.Now()
 	await(t, "the other leads", 20*time.Second, func() bool { return standby.leads() == 1 }, standby)
@@ -222,7 +222,7 @@ func TestAPausedLeaderThatWakesUpCannotWrite(t *testing.T) {
 	b := setupSource(t, simulator.Options{Calls: 12_000, Contacts: 2000, Latency: 50 * time.Millisecond, IndexLag: quickIndex}, crashConfig)
 	b.leaseTTL(3 * time.Second)
 	leader, other := b.startProcess(), b.startProcess()
-	await(t, "one leads, one stands by", time.Minute, func() bool {
+	await(t, "one leads, one stands by", longest, func() bool {
 		return leader.leads()+other.leads() == 1 && leader.said("standing by")+other.said("standing by") == 1
 	}, leader, other)
 	if other.leads() == 1 {
@@ -231,15 +231,15 @@ func TestAPausedLeaderThatWakesUpCannotWrite(t *testing.T) {
 	stopChanges := b.changes("calls", 5*time.Millisecond)
 	defer stopChanges()
 	for round := range 3 {
-		await(t, "the leader appends", time.Minute, func() bool { return len(b.states("calls")) > 200 }, leader, other)
+		await(t, "the leader appends", longest, func() bool { return len(b.states("calls")) > 200 }, leader, other)
 		turn := other.leads()
 		leader.signal(syscall.SIGSTOP)
 		if status, err := ReadStatus(t.Context(), b.js, "HUBSPOT", ""); round == 0 && (err != nil || status.Objects[0].Cursor.Backfill == nil) {
 			t.Errorf("it was not stopped in the middle of a full read (%v)", err)
 		}
-		await(t, "the other leads", time.Minute, func() bool { return other.leads() > turn }, leader, other)
+		await(t, "the other leads", longest, func() bool { return other.leads() > turn }, leader, other)
 		moved := b.lastCursors()
-		await(t, "the other goes on where the leader was", time.Minute, func() bool {
+		await(t, "the other goes on where the leader was", longest, func() bool {
 			for object, c := range b.lastCursors() {
 				if c == moved[object] {
 					return false
@@ -249,9 +249,9 @@ func TestAPausedLeaderThatWakesUpCannotWrite(t *testing.T) {
 		}, leader, other)
 		standbys := leader.said("standing by")
 		leader.signal(syscall.SIGCONT)
-		await(t, "it stands by", time.Minute, func() bool { return leader.said("standing by") > standbys }, leader, other)
+		await(t, "it stands by", longest, func() bool { return leader.said("standing by") > standbys }, leader, other)
 		if round == 0 {
-			await(t, "its batch is refused", time.Minute, func() bool { return leader.said("batch refused") > 0 }, leader, other)
+			await(t, "its batch is refused", longest, func() bool { return leader.said("batch refused") > 0 }, leader, other)
 		}
 		leader, other = other, leader
 	}
@@ -276,9 +276,9 @@ func TestOfTwoSourcesStartedTogetherOneReads(t *testing.T) {
 	t.Parallel()
 	b := setupSource(t, simulator.Options{Calls: 3000, Contacts: 500, IndexLag: quickIndex}, crashConfig)
 	all := []*sourceProcess{b.startProcess(), b.startProcess(), b.startProcess()}
-	await(t, "everything was read", time.Minute, func() bool { return b.completeThrough(time.Time{}) }, all...)
+	await(t, "everything was read", longest, func() bool { return b.completeThrough(time.Time{}) }, all...)
 	stopChanges := b.changes("calls", 20*time.Millisecond)
-	await(t, "many polls", time.Minute, func() bool { return b.requests("search calls") > 100 }, all...)
+	await(t, "many polls", longest, func() bool { return b.requests("search calls") > 100 }, all...)
 	stopChanges()
 	readers := 0
 	for _, p := range all {
@@ -308,7 +308,7 @@ func TestThreeSourcesWithRandomKillsLoseAndDoubleNothing(t *testing.T) {
 	var pauses sync.WaitGroup
 	for range 10 {
 		target := b.lastSeq() + 1 + uint64(rnd.IntN(200))
-		await(t, "the log grows", time.Minute, func() bool { return b.lastSeq() > target }, all...)
+		await(t, "the log grows", longest, func() bool { return b.lastSeq() > target }, all...)
 		i := rnd.IntN(len(all))
 		if leader := slices.IndexFunc(all, (*sourceProcess).leading); leader >= 0 && rnd.IntN(2) == 0 {
 			i = leader

@@ -22,7 +22,7 @@ func TestASourceVerifiesAndRepairsByItself(t *testing.T) {
 
 	stop := b.run(b.newSource(cfg))
 	var verified *schemas.Verified
-	eventually(t, "the source verifies", time.Minute, func() bool {
+	eventually(t, "the source verifies", func() bool {
 		c, err := b.follower("contacts").log.Peek(t.Context())
 		must(t, err)
 		verified = c.Verified

@@ -82,7 +82,7 @@ func (b *webhookBundle) deliver(w simulator.Webhooks) {
 // waitDelivered waits until the portal has no webhook to deliver.
 func (b *webhookBundle) waitDelivered() {
 	b.t.Helper()
-	eventually(b.t, "all webhooks are delivered", time.Minute, func() bool { return b.sim.Stats().Webhooks.Pending == 0 })
+	eventually(b.t, "all webhooks are delivered", func() bool { return b.sim.Stats().Webhooks.Pending == 0 })
 }
 
 // delivery is a request as HubSpot makes it, and as others do.
@@ -235,8 +235,8 @@ func TestAHintIsStoredBeforeHubSpotIsTold(t *testing.T) {
 	equal(t, "hints", waitingHints(t, b.hints), 1)
 	equal(t, "turned away", b.receiver.Stats().Unavailable, 1)
 	g.shut(false)
-	eventually(t, "it is taken with a retry", 20*time.Second, func() bool { return b.post(delivery{body: oneEvent("2")}) == 204 })
-	eventually(t, "hints", 20*time.Second, func() bool { return waitingHints(t, b.hints) >= 2 })
+	eventually(t, "it is taken with a retry", func() bool { return b.post(delivery{body: oneEvent("2")}) == 204 })
+	eventually(t, "hints", func() bool { return waitingHints(t, b.hints) >= 2 })
 }
 
 func TestWhatNothingIsReadForIsTakenAndForgotten(t *testing.T) {
@@ -275,10 +275,10 @@ func TestAReceiverThatStopsAnswersWhatItGot(t *testing.T) {
 	_, err = fmt.Fprintf(conn, "POST /hubspot HTTP/1.1\r\nHost: x\r\nContent-Length: %d\r\n%s: %s\r\n%s: %s\r\n\r\n%s",
 		len(body), hubspot.HeaderSignatureV3, base64.StdEncoding.EncodeToString(mac.Sum(nil)), hubspot.HeaderRequestTimestamp, stamp, body[:20])
 	must(t, err)
-	eventually(t, "the delivery is being read", 20*time.Second, func() bool { return len(b.receiver.slots) == 1 })
+	eventually(t, "the delivery is being read", func() bool { return len(b.receiver.slots) == 1 })
 	stopped := make(chan error, 1)
 	go func() { stopped <- b.drain() }()
-	eventually(t, "nobody else is let in", 20*time.Second, func() bool {
+	eventually(t, "nobody else is let in", func() bool {
 		c, err := net.Dial("tcp", conn.RemoteAddr().String())
 		if err == nil {
 			c.Close()

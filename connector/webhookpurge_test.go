@@ -42,7 +42,7 @@ func TestAPrivacyDeletionOfATypeThatIsNotReadAnyLongerErasesIt(t *testing.T) {
 		"sync": func(b *webhookBundle) { b.sync() },
 		"run": func(b *webhookBundle) {
 			stop := b.run(b.source)
-			eventually(t, "the hints are worked off", time.Minute, func() bool { return waitingHints(t, b.hints) == 0 })
+			eventually(t, "the hints are worked off", func() bool { return waitingHints(t, b.hints) == 0 })
 			must(t, stop())
 		},
 	} {
