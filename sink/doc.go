@@ -170,6 +170,10 @@
 //     (TestARebuildInterruptedAfterAnyStepLeavesTheTablesWhole, TestTwoRebuildsDoNotWorkAtOnce). One that lost the lock that
 //     keeps others away swaps nothing in (TestARebuildThatIsNoLongerAloneSwapsNothing). A column
 //     that is changing its type is no obstacle (TestARebuildDuringAChangeOfAType).
+//   - The dead letters afterwards are those that stand: of what the new tables lack, and of what the source could not read, has
+//     not read since and nobody dropped (TestDeadLettersAfterARebuildAreThoseThatStand); none of a stream that is gone, they go
+//     and come back with its tables (TestDeadLettersOfARecreatedStreamGoWithItsTables). A letter of the sink that was dropped
+//     although its message still cannot be applied is there again: the tables lack it.
 //   - What is still to be erased is erased before a swap, and what waits for a position of another stream does not come along
 //     (TestARollbackErasesFirst, TestNothingOfTheOldStreamWaitsForTheNewOne). Only the owner of the live schema may rebuild
 //     (TestARebuildIsTheOwnersOnly).

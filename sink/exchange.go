@@ -68,34 +68,6 @@ func (r *rebuilding) exchange(ctx context.Context, tx pgx.Tx, table string, obje
 	return err
 }
 
-// exchangeDeadLetters lets those that a sink made change places, as they explain what the tables lack. One that the new tables
-// do not have is obsolete: its message could be applied, or a newer one of the same record was. What the source reported
-// stays, and what only the copy has of it comes.
-func (r *rebuilding) exchangeDeadLetters(ctx context.Context, tx pgx.Tx, objects []string) error {
-	live, other := quote(r.live, "dead_letters"), quote(r.copy, "dead_letters")
-	const ours = `origin = 'sink' and stream = $1 and ($2 or object = any($3))`
-	args := []any{r.a.stream, r.whole(), objects}
-	var coming, were []int64
-	err := tx.QueryRow(ctx, `select (select coalesce(array_agg(seq), '{}') from `+other+` where `+ours+`),
-		(select coalesce(array_agg(seq), '{}') from `+live+` where `+ours+`)`, args...).Scan(&coming, &were)
-	if err != nil {
-		return err
-	}
-	_, err = tx.Exec(ctx, `insert into `+live+` select * from `+other+` where $1 or (object = any($2) and seq = any($3)) on conflict do nothing`,
-		r.whole(), objects, coming)
-	if err != nil {
-		return err
-	}
-	if _, err := tx.Exec(ctx, `delete from `+other+` where `+ours, args...); err != nil {
-		return err
-	}
-	if _, err := tx.Exec(ctx, `insert into `+other+` select * from `+live+` where stream = $1 and seq = any($2) on conflict do nothing`, r.a.stream, were); err != nil {
-		return err
-	}
-	_, err = tx.Exec(ctx, `delete from `+live+` where `+ours+` and seq <> all($4)`, append(args, coming)...)
-	return err
-}
-
 // exchangePositions notes where the tables are after the swap. The copy of the same log is at least as far as the live tables:
 // so whatever a running sink knows of its position stays true, and it goes on without noticing.
 func (r *rebuilding) exchangePositions(ctx context.Context, tx pgx.Tx) error {

@@ -343,8 +343,11 @@ func (r *rebuilding) check(ctx context.Context) error {
 	return r.checkForgotten(ctx)
 }
 
-// after does what may take time: foreign keys are checked.
+// after does what may take time: foreign keys are checked, and the dead letters go of what the source has read since.
 func (r *rebuilding) after(ctx context.Context) error {
+	if err := r.dropRead(ctx); err != nil {
+		return err
+	}
 	for _, sql := range r.later {
 		if _, err := r.pool.Exec(ctx, sql); err != nil {
 			return fmt.Errorf("the tables are swapped in, but a foreign key does not hold (%s): %w", sql, err)
