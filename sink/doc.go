@@ -70,6 +70,10 @@
 //     (TestPostgresGoingAwayOnlyDelays, TestAReadOnlyDatabaseIsWaitedFor, TestALockedTableIsWaitedFor, TestAFullDiskIsWaitedFor,
 //     TestARestartOfNATSOnlyDelays), and says why it waits (TestEveryFaultOfPostgresIsWaitedForAndSaid). What takes too long
 //     as a batch is tried in halves (TestABatchThatTakesTooLongIsHalved).
+//   - Rights, tables, columns, the schema, the database or the login that are taken from a sink that works are waited for, too,
+//     with what to do in its status (TestWhatIsTakenFromARunningSinkIsWaitedFor, TestADatabaseThatIsRenamedIsWaitedFor,
+//     TestALoginRefusedAfterItWorkedIsWaitedFor), and what is made anew is filled (TestTablesMadeAnewUnderARunningSinkAreFilled).
+//     Columns that may not be changed hold up no rows (TestColumnsThatMayNotBeChangedHoldUpNoRows).
 //   - Connections that are cut or slow only delay (TestCutAndSlowConnectionsToPostgresOnlyDelay). One on which nothing comes
 //     any more is noticed: to Postgres within 30 s where the machine or the network is gone, within AnswerTimeout else
 //     (TestASilentPostgresIsNoticed), to NATS within 45 s (TestASilentNATSIsNoticed).

@@ -63,12 +63,12 @@ var faults = map[string]fault{
 	"42501": faultStop,   // no right
 }
 
-// errAdvice is what an operator can do about an error the sink stops at.
+// errAdvice is what an operator can do about an error that the sink stops at from the start, and else waits for to be over.
 var errAdvice = map[string]string{
-	"3F000": "run `hubtail migrate`",
-	"42P01": "a new schema needs `hubtail migrate`; if the table of an object type was dropped, `hubtail verify --repair` makes and fills it again; if another one was, run `hubtail rebuild` or fill a new schema with --schema NAME",
-	"42703": "a column that all tables of records have (_extra, _seq, ...) was dropped by hand: add it again, or drop the table and run `hubtail verify --repair`, which makes and fills it again",
-	"42501": "the role must own the schema: run `hubtail migrate --owner <role>` as an administrator",
+	"3F000": "run `hubtail migrate`; if the schema was renamed, rename it back or set --schema",
+	"42P01": "a new schema needs `hubtail migrate`; what was renamed can be renamed back; if the table of an object type was dropped, `hubtail verify --repair` makes and fills it again; if another one was, run `hubtail rebuild` or fill a new schema with --schema NAME",
+	"42703": "a column that all tables of records have (_extra, _seq, ...) was dropped or renamed by hand: rename it back or add it again, or drop the table and run `hubtail verify --repair`, which makes and fills it again",
+	"42501": "the role must own the schema and its tables: run `hubtail migrate --owner <role>` as an administrator, or grant back what was revoked",
 	"28P01": "check user and password of the database URL",
 	"28000": "check user and password of the database URL",
 	"3D000": "create the database, or correct its name in the URL",

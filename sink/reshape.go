@@ -211,6 +211,7 @@ func (s *Sink) keepShape(ctx context.Context, a *Applier) error {
 			return nil
 		}
 		if err == nil {
+			s.stats.setColumns(nil)
 			attempt, pinned = -1, false
 			select {
 			case <-a.reshapeDue:
@@ -220,7 +221,10 @@ func (s *Sink) keepShape(ctx context.Context, a *Applier) error {
 			}
 			continue
 		}
-		if f := classify(err); f != faultRetry && f != faultConnect && f != faultWait {
+		if takenAway(err) { // rows may be written meanwhile; what writes them says so if not
+			err = fmt.Errorf("rows are written, but not all columns are as HubSpot defines them: %w", advise(err))
+			s.stats.setColumns(err)
+		} else if f := classify(err); f != faultRetry && f != faultConnect && f != faultWait {
 			return err
 		}
 		if attempt%10 == 0 {

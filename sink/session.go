@@ -65,12 +65,12 @@ var errReconnected = errors.New("connected to nats again")
 // pipeline collects a batch, prepares the one before and commits the one before that, all at the same time. When ctx
 // ends, collecting stops at once; what was collected is still committed and acknowledged, for stopTimeout at most.
 func (s *Sink) pipeline(ctx context.Context, a *Applier, c *collector) error {
-	working, abort := context.WithCancel(context.WithoutCancel(ctx))
-	defer abort()
+	working, abort := context.WithCancelCause(context.WithoutCancel(ctx))
+	defer abort(nil)
 	collecting, stop := context.WithCancel(ctx)
 	defer stop()
 	defer context.AfterFunc(ctx, func() {
-		timer := time.AfterFunc(stopTimeout, abort)
+		timer := time.AfterFunc(stopTimeout, func() { abort(nil) })
 		context.AfterFunc(working, func() { timer.Stop() })
 	})()
 
@@ -107,7 +107,7 @@ func (s *Sink) pipeline(ctx context.Context, a *Applier, c *collector) error {
 		for w := range prepared {
 			if err := s.finish(ctx, working, a, c, w); err != nil {
 				stop()
-				abort()
+				abort(err)
 				drainWork(prepared, stop)
 				return err
 			}
@@ -121,7 +121,11 @@ func (s *Sink) pipeline(ctx context.Context, a *Applier, c *collector) error {
 		c.held.keep(keeping)
 	}()
 	defer func() { release(); <-kept }()
-	return g.Wait()
+	err := g.Wait()
+	if cause := context.Cause(working); cause != nil && errors.Is(err, context.Canceled) {
+		return cause // what ended the other stages, one of which may have returned first
+	}
+	return err
 }
 
 // drainWork lets the stage before end.

@@ -115,9 +115,9 @@ func New(ctx context.Context, cfg Config) (*Sink, error) {
 }
 
 // Run applies the log until ctx ends, and then still commits and acknowledges what it has begun, for stopTimeout at
-// most. It waits for a stream that is not there yet, and outlasts failures of NATS and Postgres, a login that is refused
-// after it worked among them. It returns an error only when it takes somebody to act: a stream or a portal that the
-// tables are not from, credentials refused from the start, missing rights or tables.
+// most. It waits for a stream that is not there yet, and outlasts failures of NATS and Postgres; of what it could use
+// before, also that its login, rights or tables are taken away. It returns an error only when waiting cannot help: a stream
+// or a portal that the tables are not from, or credentials, rights or tables that are missing from the start.
 func (s *Sink) Run(ctx context.Context) error {
 	defer s.answerReports(ctx)()
 	for attempt := 0; ; attempt++ {
@@ -126,7 +126,7 @@ func (s *Sink) Run(ctx context.Context) error {
 		if ctx.Err() != nil {
 			return nil
 		}
-		if permanent(err) && !(refusedLogin(err) && s.stats.hasAttached()) {
+		if permanent(err) && !(takenAway(err) && s.stats.hasAttached()) {
 			return advise(err)
 		}
 		if errors.Is(err, errReconnected) {
@@ -155,11 +155,19 @@ func permanent(err error) bool {
 	return errors.As(err, &pgErr) && (classify(err) == faultStop || classify(err) == faultSchema || classify(err) == faultData)
 }
 
-// refusedLogin reports whether Postgres did not let the role in: class 28. Of one that it let in before, that is a password
-// being changed, a server being moved, or pg_hba.conf on its way, and whatever else the process does must not end with it.
-func refusedLogin(err error) bool {
+// takenAway reports whether Postgres refuses a login (class 28) or a right, or lacks a database, schema, table or column. Of a
+// sink that could use it before, that is a password being changed, a server being moved, a table that was renamed for a
+// moment, and whatever else the process does must not end with it: who gives it back sees the sink go on.
+func takenAway(err error) bool {
 	var pgErr *pgconn.PgError
-	return errors.As(err, &pgErr) && strings.HasPrefix(pgErr.Code, "28")
+	if !errors.As(err, &pgErr) {
+		return false
+	}
+	switch pgErr.Code {
+	case "42501", "3D000", "3F000", "42P01", "42703":
+		return true
+	}
+	return strings.HasPrefix(pgErr.Code, "28")
 }
 
 // advise adds what can be done about an error.

@@ -33,6 +33,9 @@ type statistics struct {
 		written int64
 	}
 	counted int64 // written as of the last commit
+
+	columns      string // why tables cannot be fitted to their definitions, while rows are written; empty when they can
+	columnsSince time.Time
 }
 
 // Stats returns a snapshot.
@@ -48,6 +51,9 @@ func (s *Sink) Stats() Stats {
 		}
 	}
 	snapshot.Lag = st.pending + st.inFlight
+	if snapshot.Error == "" && st.columns != "" {
+		snapshot.Error, snapshot.ErrorSince = st.columns, st.columnsSince
+	}
 	return snapshot
 }
 
@@ -122,4 +128,18 @@ func (st *statistics) setError(err error) {
 		st.current.ErrorSince = time.Now()
 	}
 	st.current.Error = err.Error()
+}
+
+// setColumns notes why tables cannot be fitted to their definitions, nil once they can.
+func (st *statistics) setColumns(err error) {
+	st.mu.Lock()
+	defer st.mu.Unlock()
+	if err == nil {
+		st.columns = ""
+		return
+	}
+	if st.columns == "" {
+		st.columnsSince = time.Now()
+	}
+	st.columns = err.Error()
 }
