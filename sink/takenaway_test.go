@@ -166,5 +166,7 @@ func TestColumnsThatMayNotBeChangedHoldUpNoRows(t *testing.T) {
 	within(t, time.Minute, "the column", func() bool {
 		return r.value(`select count(*) from pg_attribute where attrelid = 'hubspot.contacts'::regclass and attname = 'age'`) == "1"
 	})
-	within(t, time.Minute, "its value", func() bool { return r.value(`select age from hubspot.contacts where id = 7`) == "5" && s.Stats().Error == "" })
+	within(t, time.Minute, "its value", func() bool {
+		return r.value(`select age from hubspot.contacts where id = 7`) == "5" && s.Stats().Error == ""
+	})
 }
