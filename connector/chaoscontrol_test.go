@@ -216,7 +216,7 @@ func runControls(tb testing.TB, size chaosSize) map[string]*chaosVerdict {
 	stop, running := make(chan struct{}), sync.WaitGroup{}
 	for i, c := range controls {
 		cfg := size.client(url)
-		cfg.Token = o.Tokens[i]
+		cfg.Token, cfg.Timeout = o.Tokens[i], longest // these give up at once, and a busy machine is slow
 		var err error
 		c.client, err = hubspot.New(cfg)
 		must(tb, err)
