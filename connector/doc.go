@@ -190,7 +190,9 @@
 //   - every kind of change arrives by webhook alone (TestEveryKindOfChangeArrivesByWebhook,
 //     TestEveryEventBecomesTheHintsItNeeds), whatever comes twice or out of order (TestDuplicatesAndDisorderDoubleNothing);
 //     a record that changes while it is read is read again (TestARecordThatChangesWhileItIsReadIsReadAgain)
-//   - HubSpot is told that a webhook arrived once its hints are on disk (TestAHintIsStoredBeforeHubSpotIsTold); forged,
+//   - HubSpot is told that a webhook arrived once its hints are on disk (TestAHintIsStoredBeforeHubSpotIsTold); deliveries at
+//     the same time share one write (TestDeliveriesAtTheSameTimeAreOneWrite), of which none harms or holds up another
+//     (TestADeliveryThatCannotBeStoredHarmsNoOther, TestADeliveryWhoseConnectionBrokeHoldsUpNoOther); forged,
 //     stale, oversized and malformed deliveries change nothing
 //     (TestForgedStaleOversizedAndMalformedDeliveriesChangeNothing), what nothing is read for is taken and forgotten
 //     (TestWhatNothingIsReadForIsTakenAndForgotten), and values of other types than documented are taken as what they mean

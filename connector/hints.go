@@ -4,12 +4,12 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
+	"slices"
 	"sync"
 	"time"
 
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
-	"github.com/synadia-io/orbit.go/jetstreamext"
 
 	"github.com/hubtail/hubtail/internal/jetlog"
 	"github.com/hubtail/hubtail/schemas"
@@ -40,6 +40,7 @@ func hintsConfig(log string, replicas int) jetstream.StreamConfig {
 // hints is the work queue between the receivers of webhooks and the source. Receivers publish, the leading source takes.
 type hints struct {
 	js     jetstream.JetStream
+	writer *hintWriter
 	stream string
 	portal string
 	logger *slog.Logger
@@ -62,7 +63,7 @@ func openHints(ctx context.Context, js jetstream.JetStream, log string, replicas
 			jetlog.ErrDangerousStream, cfg.Name, n, cfg.Name)
 	}
 	return &hints{
-		js: js, stream: cfg.Name, portal: portal, logger: logger.With("component", "hints"),
+		js: js, writer: &hintWriter{js: js}, stream: cfg.Name, portal: portal, logger: logger.With("component", "hints"),
 		ackWait: hintAckWait, queues: make(map[string]jetstream.Consumer),
 	}, nil
 }
@@ -70,21 +71,11 @@ func openHints(ctx context.Context, js jetstream.JetStream, log string, replicas
 // publish stores hints, all of them or none of a thousand, and returns when they are on disk. Of several about one thing
 // the last one stays. After an error some may be stored: say it again.
 func (h *hints) publish(ctx context.Context, all ...*schemas.Hint) error {
-	deadline, ok := ctx.Deadline()
-	if !ok {
-		deadline = time.Now().Add(publishTimeout)
-	}
 	msgs, err := hintMessages(all)
-	for len(msgs) > 0 && err == nil {
-		n := min(len(msgs), maxBatch)
-		if n == 1 {
-			_, err = h.js.PublishMsg(ctx, msgs[0])
-		} else {
-			// The first answer of a batch has a time limit of its own.
-			limit := jetstreamext.BatchFlowControl{AckFirst: true, AckTimeout: max(time.Until(deadline), time.Millisecond)}
-			_, err = jetstreamext.PublishMsgBatch(ctx, h.js, msgs[:n], limit)
+	for part := range slices.Chunk(msgs, maxBatch) {
+		if err == nil {
+			err = h.writer.write(ctx, part)
 		}
-		msgs = msgs[n:]
 	}
 	if err != nil {
 		return fmt.Errorf("store %d hints in %s: %w", len(all), h.stream, err)

@@ -262,7 +262,7 @@ func TestPublishedHintsAreStored(t *testing.T) {
 	nc, err := nats.Connect("127.0.0.1:1", nats.SetCustomDialer(g), nats.MaxReconnects(-1), nats.ReconnectWait(10*time.Millisecond))
 	must(t, err)
 	defer nc.Close()
-	cut := &hints{js: jetStream(t, nc), stream: h.stream, portal: "7"}
+	cut := &hints{writer: &hintWriter{js: jetStream(t, nc)}, stream: h.stream, portal: "7"}
 	g.shut(true)
 	ctx, cancel := context.WithTimeout(t.Context(), 300*time.Millisecond)
 	defer cancel()

@@ -222,7 +222,7 @@ func TestAHintIsStoredBeforeHubSpotIsTold(t *testing.T) {
 	nc, err := nats.Connect("127.0.0.1:1", nats.SetCustomDialer(g), nats.MaxReconnects(-1), nats.ReconnectWait(10*time.Millisecond), nats.RetryOnFailedConnect(true))
 	must(t, err)
 	defer nc.Close()
-	b.receiver.hints = &hints{js: jetStream(t, nc), stream: b.hints.stream, portal: b.hints.portal}
+	b.receiver.hints = &hints{writer: &hintWriter{js: jetStream(t, nc)}, stream: b.hints.stream, portal: b.hints.portal}
 
 	equal(t, "with NATS", b.post(delivery{body: oneEvent("1")}), 204)
 	equal(t, "hints when the answer is there", waitingHints(t, b.hints), 1)
