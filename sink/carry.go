@@ -40,57 +40,6 @@ const carryPlain = `select set_config('search_path', '', true)`
 // incoming table's (null if it is not there yet), @all the oids of all live tables, @name the live table's quoted name, @copy
 // the other one's.
 
-// settingsSQL returns what belongs to the table itself: storage settings, statistics targets, replica identity, comments.
-const settingsSQL = `
-select format('alter table %s set (%s)', @copy::text, array_to_string(l.reloptions, ', ')) from pg_class l, pg_class n
- where l.oid = @live::oid and n.oid = @other::oid and l.reloptions is distinct from n.reloptions and l.reloptions is not null
-union all
-select format('alter table %s owner to %I', @copy::text, pg_get_userbyid(l.relowner)) from pg_class l, pg_class n
- where l.oid = @live::oid and n.oid = @other::oid and l.relowner <> n.relowner
-union all
-select format('alter table %s replica identity %s', @copy::text, case l.relreplident when 'f' then 'full' when 'n' then 'nothing' else 'default' end)
- from pg_class l, pg_class n where l.oid = @live::oid and n.oid = @other::oid and l.relreplident <> n.relreplident and l.relreplident <> 'i'
-union all
-select format('comment on table %s is %L', @copy::text, obj_description(l.oid, 'pg_class')) from pg_class l
- where l.oid = @live::oid and obj_description(@live::oid, 'pg_class') is distinct from obj_description(@other::oid, 'pg_class')
-union all
-select format('comment on column %s.%I is %L', @copy::text, l.attname, col_description(@live::oid, l.attnum)) from pg_attribute l
- join pg_attribute n on n.attrelid = @other::oid and n.attname = l.attname and not n.attisdropped
- where l.attrelid = @live::oid and l.attnum > 0 and not l.attisdropped
- and col_description(@live::oid, l.attnum) is distinct from col_description(@other::oid, n.attnum)
-union all
-select format('alter table %s alter column %I set statistics %s', @copy::text, l.attname, coalesce(l.attstattarget, -1)) from pg_attribute l
- join pg_attribute n on n.attrelid = @other::oid and n.attname = l.attname and not n.attisdropped
- where l.attrelid = @live::oid and l.attnum > 0 and not l.attisdropped and l.attstattarget is distinct from n.attstattarget
-union all
-select format('alter table %s alter column %I set storage %s', @copy::text, l.attname,
-  case l.attstorage when 'p' then 'plain' when 'e' then 'external' when 'm' then 'main' else 'extended' end) from pg_attribute l
- join pg_attribute n on n.attrelid = @other::oid and n.attname = l.attname and not n.attisdropped
- where l.attrelid = @live::oid and l.attnum > 0 and not l.attisdropped and l.attstorage <> n.attstorage and l.atttypid = n.atttypid`
-
-// constraintsSQL returns checks, unique and exclusion constraints. Foreign keys come after the swap.
-const constraintsSQL = `
-select format('alter table %s add constraint %I %s', @copy::text, c.conname, pg_get_constraintdef(c.oid)) from pg_constraint c
- where c.conrelid = @live::oid and c.contype in ('c', 'u', 'x')
- and not exists (select from pg_constraint n where n.conrelid = @other::oid and n.conname = c.conname)
- order by 1`
-
-// indexesSQL returns the indexes that no constraint has, with their comments.
-const indexesSQL = `
-with wanted as (
- select i.relname, x.indisreplident, obj_description(i.oid, 'pg_class') as note,
-  replace(pg_get_indexdef(i.oid), ' ON ' || @live::oid::regclass::text || ' USING ', ' ON ' || @copy::text || ' USING ') as def
- from pg_index x join pg_class i on i.oid = x.indexrelid
- where x.indrelid = @live::oid and x.indisvalid and not exists (select from pg_constraint c where c.conrelid = @live::oid and c.conindid = i.oid and c.contype in ('p', 'u', 'x'))
-), present as (
- select i.relname, pg_get_indexdef(i.oid) as def from pg_index x join pg_class i on i.oid = x.indexrelid where x.indrelid = @other::oid
-)
-select s from wanted w left join present p using (relname), lateral (values
- (1, case when p.def is null then w.def end),
- (2, case when p.def is null and w.note is not null then format('comment on index %I.%I is %L', @schema::text, w.relname, w.note) end),
- (3, case when w.indisreplident then format('alter table %s replica identity using index %I', @copy::text, w.relname) end)) as v(o, s)
-where s is not null order by w.relname, o`
-
 // rightsSQL returns rights, policies and triggers, for the time after the swap: @name is then the incoming table's name. What
 // the incoming table has of them is replaced.
 const rightsSQL = `
@@ -126,6 +75,9 @@ union all
 select 4, format('drop trigger if exists %I on %s', tgname, @name::text) from pg_trigger where tgrelid = @other::oid and not tgisinternal
 union all
 select 5, pg_get_triggerdef(t.oid) from pg_trigger t where t.tgrelid = @live::oid and not t.tgisinternal
+union all
+select 6, format('comment on trigger %I on %s is %L', tgname, @name::text, obj_description(oid, 'pg_trigger'))
+ from pg_trigger where tgrelid = @live::oid and not tgisinternal and obj_description(oid, 'pg_trigger') is not null
 union all
 select 6, format('alter table %s %s trigger %I', @name::text, case tgenabled when 'D' then 'disable' when 'A' then 'enable always' else 'enable replica' end, tgname)
  from pg_trigger where tgrelid = @live::oid and not tgisinternal and tgenabled <> 'O'
@@ -248,12 +200,17 @@ func planCarry(ctx context.Context, tx pgx.Tx, pairs []pair) (*carried, error) {
 // readTable adds what one table has.
 func (c *carried) readTable(ctx context.Context, tx pgx.Tx, p pair, live uint32, other *uint32, all []uint32) error {
 	moved := quote(p.other, p.name) // what the live table is called once it is out
-	args := pgx.NamedArgs{"live": live, "other": other, "all": all, "name": p.liveTable(), "copy": p.otherTable(), "schema": p.other}
+	properties, err := propertyColumns(ctx, tx, p)
+	if err != nil {
+		return err
+	}
+	args := pgx.NamedArgs{"live": live, "other": other, "all": all, "name": p.liveTable(), "copy": p.otherTable(), "schema": p.other, "properties": properties}
 	for _, part := range []struct {
 		to  *[]string
 		sql string
 	}{
-		{&c.before, settingsSQL}, {&c.before, constraintsSQL}, {&c.before, indexesSQL}, {&c.after, rightsSQL}, {&c.after, publicationsSQL},
+		{&c.before, storageSQL}, {&c.before, settingsSQL}, {&c.before, constraintsSQL}, {&c.before, indexesSQL}, {&c.before, indexSettingsSQL},
+		{&c.before, constraintCommentsSQL}, {&c.after, defaultsSQL}, {&c.after, rightsSQL}, {&c.after, publicationsSQL},
 	} {
 		found, err := statements(ctx, tx, part.sql, args)
 		if err != nil {
@@ -267,6 +224,12 @@ func (c *carried) readTable(ctx context.Context, tx pgx.Tx, p pair, live uint32,
 	}
 	c.outgoing = append(c.outgoing, outgoing...)
 	return c.readForeignKeys(ctx, tx, args)
+}
+
+// propertyColumns returns the columns of the live table that hold properties.
+func propertyColumns(ctx context.Context, tx pgx.Tx, p pair) ([]string, error) {
+	return statements(ctx, tx, `select column_name from `+quote(p.live, "properties")+` where object = @object and column_name is not null`,
+		pgx.NamedArgs{"object": p.object})
 }
 
 // statements returns the one column of a query's rows.

@@ -164,10 +164,13 @@
 //     (TestReadersAndSinksGoOnDuringARebuild). Nobody waits for the swap longer than its try may take, 40 ms unless told
 //     otherwise (TestASwapDoesNotHoldReadersUp); transactions older than the new tables are waited for, up to 30 s
 //     (TestATransactionOlderThanTheNewTablesIsWaitedFor).
-//   - Rights, policies, comments, indexes, constraints, triggers, columns of the owner's, views, foreign keys of others,
-//     publications and settings are as before (TestWhatIsOnTheTablesCarriesOver); whatever else Postgres knows to depend on the
-//     tables is named, and nothing is begun without leave (TestARebuildSaysWhatDoesNotCarryOverBeforeItBegins). The owner's
-//     triggers do not fire for it. Not carried over are comments on constraints and triggers, and tablespaces.
+//   - Rights, policies, comments, indexes, constraints, triggers, defaults, columns of the owner's, views, foreign keys of others,
+//     publications and settings of storage and statistics are as before (TestWhatIsOnTheTablesCarriesOver), and so are tablespaces
+//     (TestARebuildKeepsTheTablespaces); whatever else Postgres knows to depend on the tables is named, and nothing is begun
+//     without leave (TestARebuildSaysWhatDoesNotCarryOverBeforeItBegins), or at all where it could not end
+//     (TestARebuildRefusesWhatIsBuiltOnAnAlteredColumn). The owner's triggers do not fire for it.
+//   - What the owner built on a column holds its type in the new table, too, whenever it comes or goes
+//     (TestWhatHoldsAColumnsTypeHoldsItThroughARebuild).
 //   - No last value of a long log is left out (TestAReaderOfLastValuesMissesNone), and a shadow that is not as the log says is
 //     never swapped in (TestAShadowThatIsNotAsTheLogIsNotSwappedIn).
 //   - Interrupted at any point, the live tables are whole, old or new, and the next rebuild comes through

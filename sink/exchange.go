@@ -20,9 +20,11 @@ func (r *rebuilding) exchangeRows(ctx context.Context, tx pgx.Tx, pairs []pair) 
 	if r.whole() {
 		tables = append(tables, "cursors")
 	}
-	// Whoever prepared rows for the table that was there prepares them again.
-	err := execAll(ctx, tx, fmt.Sprintf(`update %s x set generation = greatest(x.generation, l.generation) + 1 from %s l where l.object = x.object`,
-		quote(r.copy, "objects"), quote(r.live, "objects")))
+	// Whoever prepared rows for the table that was there prepares them again. And a sink that runs looks at the columns once
+	// more: what held one at its type may be gone with the swap.
+	err := execAll(ctx, tx, fmt.Sprintf(`update %s x set generation = greatest(x.generation, l.generation) + 1,
+		reshape = x.reshape or l.reshape or exists (select from %s p where p.object = x.object and p.note is not null)
+		from %s l where l.object = x.object`, quote(r.copy, "objects"), quote(r.copy, "properties"), quote(r.live, "objects")))
 	if err != nil {
 		return err
 	}

@@ -141,6 +141,7 @@ func (s *Sink) newRebuilding(ctx context.Context, o RebuildOptions) (*rebuilding
 	r.a = NewApplier(ApplierConfig{
 		Pool: r.pool, Schema: r.copy, Stream: s.cfg.Stream, Created: info.Created, Consumer: s.cfg.Consumer, Portal: r.portal, Logger: r.log,
 	})
+	r.a.heldFor = r.live
 	return r, nil
 }
 

@@ -97,10 +97,45 @@ func (r *rebuilding) lost(ctx context.Context) (lost []string, err error) {
 			if err := mayChange(ctx, tx, p); err != nil {
 				return err
 			}
+			if err := noneAltered(ctx, tx, p); err != nil {
+				return err
+			}
+			more, err := statements(ctx, tx, planLostSQL, pgx.NamedArgs{"table": p.liveTable()})
+			if err != nil {
+				return fmt.Errorf("read what %s has: %w", p.liveTable(), err)
+			}
+			lost = append(lost, more...)
 		}
 		return nil
 	})
 	return lost, err
+}
+
+// planLostSQL describes what of the table @table is no dependency of it that Postgres knows of, and does not carry over.
+const planLostSQL = `
+select format('index %s is not valid: drop it, or make it good by reindex', x.indexrelid::regclass) from pg_index x
+ where x.indrelid = to_regclass(@table) and not x.indisvalid
+union all
+select format('tablespace %I of %s: this role may not create anything in it', t.spcname, c.oid::regclass) from pg_class c join pg_tablespace t on t.oid = c.reltablespace
+ where (c.oid = to_regclass(@table) or c.oid in (select indexrelid from pg_index where indrelid = to_regclass(@table))) and not has_tablespace_privilege(t.oid, 'create')
+order by 1`
+
+// noneAltered refuses a table with a column whose type was altered by hand to one that no new table has, if something is built on
+// it: that could not be built on the new column.
+func noneAltered(ctx context.Context, tx pgx.Tx, p pair) error {
+	properties, err := propertyColumns(ctx, tx, p)
+	if err != nil {
+		return err
+	}
+	altered, err := statements(ctx, tx, `select format('%s is built on column %I, whose type was altered by hand to %s: drop that, or `+"`alter table %s alter column %I type ...`"+` to text, numeric, boolean, date or timestamptz',
+		h.holder, a.attname, format_type(a.atttypid, a.atttypmod), @table::text, a.attname)
+		from (`+heldColumnsSQL+`) h join pg_attribute a on a.attrelid = to_regclass(@table) and a.attname = h.attname
+		where a.attname = any(@properties) and a.atttypid <> all(@known) order by 1`,
+		pgx.NamedArgs{"table": p.liveTable(), "properties": properties, "known": knownOIDs})
+	if err == nil && len(altered) > 0 {
+		err = fmt.Errorf("table %s cannot be replaced: %s", p.liveTable(), joinShort(altered))
+	}
+	return err
 }
 
 // mayChange refuses a table that this role may not move, or that is no plain table.

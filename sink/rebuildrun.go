@@ -272,6 +272,9 @@ func (r *rebuilding) finishTables(ctx context.Context) error {
 }
 
 func (r *rebuilding) dress(ctx context.Context) error {
+	if err := r.fitHeld(ctx); err != nil {
+		return err
+	}
 	return pgx.BeginFunc(ctx, r.pool, func(tx pgx.Tx) error {
 		if err := execAll(ctx, tx, `select set_config('statement_timeout', '0', true)`); err != nil {
 			return err

@@ -41,8 +41,33 @@ func (r *rebuilding) prepareShadow(ctx context.Context) error {
 			"drop index if exists "+quote(r.copy, "links_to")); err != nil {
 			return err
 		}
-		return r.seedCatalogue(ctx, tx)
+		if err := r.seedCatalogue(ctx, tx); err != nil {
+			return err
+		}
+		return r.seedStorage(ctx, tx)
 	})
+}
+
+// seedStorage lets the tables be stored as the live ones are, before there is anything in them.
+func (r *rebuilding) seedStorage(ctx context.Context, tx pgx.Tx) error {
+	pairs, err := r.pairs(ctx, tx)
+	if err != nil {
+		return err
+	}
+	for _, p := range pairs {
+		var live, other *uint32
+		if err := tx.QueryRow(ctx, `select to_regclass($1)::oid, to_regclass($2)::oid`, p.liveTable(), p.otherTable()).Scan(&live, &other); err != nil {
+			return err
+		}
+		found, err := statements(ctx, tx, storageSQL, pgx.NamedArgs{"live": live, "other": other, "copy": p.otherTable()})
+		if err != nil {
+			return err
+		}
+		if err := execAll(ctx, tx, found...); err != nil {
+			return fmt.Errorf("store %s as %s is: %w", p.otherTable(), p.liveTable(), err)
+		}
+	}
+	return nil
 }
 
 func (r *rebuilding) ensureSchema(ctx context.Context) error {
@@ -218,8 +243,10 @@ func (r *rebuilding) ownColumns(ctx context.Context, tx pgx.Tx, object, name str
 			case when a.attcollation <> t.typcollation then ' collate ' || a.attcollation::regcollation::text else '' end,
 			case when a.attgenerated = 's' then ' generated always as (' || pg_get_expr(d.adbin, d.adrelid) || ') stored'
 			     when s.own then '' when d.oid is not null then ' default ' || pg_get_expr(d.adbin, d.adrelid) else '' end,
-			case when a.attnotnull and not s.own then ' not null' else '' end),
-		a.attgenerated <> '', case when s.own then format('column %I of %s: its sequence, and the rule that it is never null', a.attname, $2::text) else '' end
+			case when a.attnotnull and d.oid is not null and not s.own then ' not null' else '' end),
+		a.attgenerated <> '', case when s.own then format('column %I of %s: its sequence, and the rule that it is never null', a.attname, $2::text)
+			when a.attnotnull and d.oid is null then format('column %I of %s: the rule that it is never null, since it has no default, and triggers do not fire for a rebuild', a.attname, $2::text)
+			else '' end
 		from pg_attribute a join pg_type t on t.oid = a.atttypid
 		left join pg_attrdef d on d.adrelid = a.attrelid and d.adnum = a.attnum,
 		lateral (select a.attidentity <> '' or coalesce(pg_get_expr(d.adbin, d.adrelid) like 'nextval(%', false) as own) s

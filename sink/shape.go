@@ -16,10 +16,11 @@ type shape struct {
 	generation            int64
 	used                  int // numbers of columns, those of dropped ones too
 	lz4                   bool
-	columns               map[string]uint32 // type by name, as the table really has them
-	holders               map[string]string // what of the owner's keeps a column's type, by column
-	taken                 map[string]bool   // names that no new column may have
-	properties            []*shapedProperty // ascending by name
+	columns               map[string]uint32   // type by name, as the table really has them
+	holders               map[string]string   // what of the owner's keeps a column's type, by column
+	kept                  map[string]keptType // what the live table's column is held at, by property: of a copy
+	taken                 map[string]bool     // names that no new column may have
+	properties            []*shapedProperty   // ascending by name
 
 	clauses    []string // of one alter table
 	statements []string // after it
@@ -58,7 +59,11 @@ func (a *Applier) readShape(ctx context.Context, tx pgx.Tx, object string) (*sha
 	if err := s.readColumns(ctx, tx); err != nil {
 		return nil, err
 	}
-	return s, s.readHolders(ctx, tx)
+	if err := s.readHolders(ctx, tx); err != nil || a.heldFor == "" {
+		return s, err
+	}
+	s.kept, err = readKept(ctx, tx, a.heldFor, object)
+	return s, err
 }
 
 func (s *shape) readProperties(ctx context.Context, tx pgx.Tx) error {
@@ -98,17 +103,9 @@ func (s *shape) readColumns(ctx context.Context, tx pgx.Tx) error {
 	return err
 }
 
-// readHolders finds what else of the database hangs on a column, and would be lost with it or forbids its going: views,
-// indexes, constraints, defaults, generated columns, policies, triggers, statistics; and rights on the column alone.
+// readHolders finds what else of the database hangs on a column, and would be lost with it or forbids its going.
 func (s *shape) readHolders(ctx context.Context, tx pgx.Tx) error {
-	rows, err := tx.Query(ctx, `select a.attname, min(coalesce(
-			(select 'view ' || r.ev_class::regclass::text from pg_rewrite r where d.classid = 'pg_rewrite'::regclass and r.oid = d.objid),
-			pg_describe_object(d.classid, d.objid, d.objsubid)))
-		from pg_attribute a join pg_depend d on d.refclassid = 'pg_class'::regclass and d.refobjid = a.attrelid and d.refobjsubid = a.attnum
-		where a.attrelid = $1::regclass and a.attnum > 0 and not a.attisdropped group by 1
-		union all
-		select attname, case when attnotnull then 'not null' else 'a right on the column' end from pg_attribute
-		where attrelid = $1::regclass and attnum > 0 and not attisdropped and (attnotnull or attacl is not null)`, quote(s.schema, s.table))
+	rows, err := tx.Query(ctx, heldColumnsSQL, pgx.NamedArgs{"table": quote(s.schema, s.table)})
 	if err != nil {
 		return err
 	}
@@ -135,7 +132,7 @@ func (s *shape) plan() {
 }
 
 func (s *shape) planColumn(p *shapedProperty) {
-	want := columnTypeOf(p.typ)
+	want, note := s.wanted(p)
 	oid, is := s.columns[p.column]
 	switch {
 	case p.column == "" || !is: // new; or its owner dropped it, but HubSpot has it
@@ -149,10 +146,10 @@ func (s *shape) planColumn(p *shapedProperty) {
 		}
 		s.add(p.column, want)
 		p.fill, p.changed, p.comment = true, true, ""
-		s.note(p, "")
+		s.note(p, note)
 	case oid == columnTypes[want].oid:
 		s.dropNext(p)
-		s.note(p, "")
+		s.note(p, note)
 	case columnTypeByOID(oid) == 0: // somebody gave it a type that is not written to; verify tells
 	case s.holders[p.column] != "":
 		s.dropNext(p)
@@ -166,7 +163,7 @@ func (s *shape) planColumn(p *shapedProperty) {
 		p.next = safeName("_next_"+p.column, func(name string) bool { return s.taken[name] })
 		s.add(p.next, want)
 		p.changed = true
-		s.note(p, "")
+		s.note(p, note)
 	}
 }
 
@@ -241,8 +238,7 @@ func (s *shape) noColumn() string {
 }
 
 func (s *shape) held(column string) string {
-	return fmt.Sprintf("%s stays %s, because something depends on it (%s): values that do not fit are in _extra; drop that and restart the sink",
-		quote(column), columnTypeByOID(s.columns[column]), s.holders[column])
+	return heldNote(column, columnTypeByOID(s.columns[column]), s.holders[column])
 }
 
 // run carries the plan out and notes it in the catalogue.

@@ -163,6 +163,11 @@ func (r *rebuilding) trySwap(ctx context.Context) error {
 	if swapped, err := r.checkCopy(at); swapped || err != nil {
 		return err // nil: the try before was committed after all
 	}
+	if unfit, err := r.unfit(ctx, tx); err != nil {
+		return err
+	} else if len(unfit) > 0 {
+		return fmt.Errorf("%w: something built on a column of %s", errUndressed, joinShort(unfit))
+	}
 	var began time.Time
 	if err := tx.QueryRow(ctx, `select now()`).Scan(&began); err != nil {
 		return err
