@@ -19,8 +19,10 @@ func backfillCommand() *cli.Command {
 		Description: "Records that are unchanged since their last event cost no event. An interrupted full read is resumed. One source at a\n" +
 			"time reads a portal: beside a running one it fails and says so.\n\n" +
 			"Examples:\n  hubtail backfill                      every object type of --objects\n" +
-			"  hubtail backfill contacts p_pets      these two",
-		Flags:  flags(hubspotFlags, natsFlags, replicasFlag, postgresFlags, consumerFlag, objectFlags, linkFlags, settleFlag, dataDirFlag),
+			"  hubtail backfill contacts p_pets      these two\n" +
+			"  hubtail backfill --dry-run            how many records, requests and seconds it would be",
+		Flags: flags(hubspotFlags, natsFlags, replicasFlag, postgresFlags, consumerFlag, objectFlags, linkFlags, settleFlag, dataDirFlag, passFlags,
+			&cli.BoolFlag{Name: "dry-run", Usage: "only say what it would do, and how many requests and rows it would read"}),
 		Action: runBackfill,
 	}
 }
@@ -29,6 +31,9 @@ func runBackfill(c *cli.Context) error {
 	objects, err := chosenObjects(c)
 	if err != nil {
 		return err
+	}
+	if c.Bool("dry-run") {
+		return withParts(func(c *cli.Context, p *parts) error { return planBackfill(c, p, objects) })(c)
 	}
 	return runOnce(c, func(ctx context.Context, source *connector.Source) error {
 		return source.Backfill(ctx, objects...)

@@ -46,6 +46,8 @@
 //     shown (TestAlertTestSaysWhichAddressFailed); internal/alerts keeps what was told, with the rights that the users of
 //     deploy/nats have (TestAlertsNeedNoMoreRightsThanUsersHave)
 //   - sync and backfill take nothing from a running source (TestSyncAndBackfillBesideARunningSourceSayWhoLeads)
+//   - backfill --dry-run says what a full read would cost, within a fifth, and writes nothing: no stream, no schema, no
+//     directory (TestBackfillDryRunSaysWhatItWouldCostAndWritesNothing)
 //   - status names what needs attention (TestStatusSaysWhatNeedsAttention) and asks HubSpot nothing
 //     (TestStatusOfAHealthyPortal)
 //   - init tries every answer (TestInitTriesEveryAnswer), shows no secret, asks on a terminal only (TestInitAsksAPersonAtATerminal,

@@ -23,7 +23,9 @@ func runOnce(c *cli.Context, pass func(context.Context, *connector.Source) error
 		return onePass(c, p, func(ctx context.Context, source *connector.Source) error {
 			err := pass(ctx, source)
 			if led := (*connector.LedError)(nil); errors.As(err, &led) && led.UpToDate {
-				printf(c.App.Writer, "%s\n", led) // no complaint: cron would send a mail
+				if !c.Bool("json") {
+					printf(c.App.Writer, "%s\n", led) // no complaint: cron would send a mail
+				}
 				return nil
 			}
 			return err
@@ -122,8 +124,22 @@ func waitUntil(ctx context.Context, every time.Duration, condition func() bool) 
 	return nil
 }
 
+var passFlags = []cli.Flag{&cli.BoolFlag{Name: "json", Usage: "print JSON"}}
+
+// passResult is what a pass reports, as JSON.
+type passResult struct {
+	Portal   string                   `json:"portal"`
+	Objects  []connector.ObjectStatus `json:"objects"`
+	Requests int64                    `json:"requests"` // to HubSpot
+	Seconds  float64                  `json:"seconds"`
+}
+
 // printPass prints a line per object, and what the pass cost.
 func printPass(c *cli.Context, source *connector.Source, requests int64, took time.Duration) {
+	if c.Bool("json") {
+		_ = printJSON(c, passResult{source.Portal(), source.Status(), requests, took.Seconds()}) // a closed pipe is the reader's business
+		return
+	}
 	for _, s := range source.Status() {
 		n := s.Counts
 		printf(c.App.Writer, "%-14s %7d fetched  %7d created  %6d updated  %7d unchanged  %4d failed", s.Object, n.Fetched, n.Created, n.Updated, n.Unchanged, n.Failed)

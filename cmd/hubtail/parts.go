@@ -151,7 +151,20 @@ func (p *parts) newSource(ctx context.Context, js jetstream.JetStream) (*connect
 	if err != nil {
 		return nil, nil, err
 	}
-	source, err := connector.New(ctx, connector.Config{
+	source, err := connector.New(ctx, p.sourceConfig(client, js))
+	return source, client, badObject(err)
+}
+
+// badObject makes names of object types that mean nothing wrong usage.
+func badObject(err error) error {
+	if errors.Is(err, connector.ErrUnknownObject) || errors.Is(err, connector.ErrUnknownPair) {
+		return usageError{err}
+	}
+	return err
+}
+
+func (p *parts) sourceConfig(client *hubspot.Client, js jetstream.JetStream) connector.Config {
+	return connector.Config{
 		Client:       client,
 		JetStream:    js,
 		Stream:       p.stream,
@@ -167,11 +180,7 @@ func (p *parts) newSource(ctx context.Context, js jetstream.JetStream) (*connect
 
 		VerifyInterval:      p.verifyInterval(),
 		DefinitionsInterval: p.definitions,
-	})
-	if errors.Is(err, connector.ErrUnknownObject) || errors.Is(err, connector.ErrUnknownPair) {
-		err = usageError{err}
 	}
-	return source, client, err
 }
 
 func (p *parts) openDatabase(ctx context.Context) (*pgxpool.Pool, error) {

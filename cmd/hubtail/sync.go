@@ -16,7 +16,7 @@ func syncCommand() *cli.Command {
 			"running source there is nothing to read: it says so, and fails only if that source does not keep up.\n\n" +
 			"Examples:\n  hubtail sync --objects contacts,deals\n" +
 			"  */10 * * * *  /usr/local/bin/hubtail --env-file /etc/hubtail.env sync --data-dir /var/lib/hubtail   (crontab)",
-		Flags:  flags(hubspotFlags, natsFlags, replicasFlag, postgresFlags, consumerFlag, objectFlags, linkFlags, settleFlag, rereadFlags, dataDirFlag),
+		Flags:  flags(hubspotFlags, natsFlags, replicasFlag, postgresFlags, consumerFlag, objectFlags, linkFlags, settleFlag, rereadFlags, dataDirFlag, passFlags),
 		Before: noArguments,
 		Action: func(c *cli.Context) error {
 			return runOnce(c, func(ctx context.Context, source *connector.Source) error { return source.Sync(ctx) })
