@@ -61,7 +61,8 @@
 //     TestStoppingCommitsAndAcknowledgesWhatWasBegun).
 //   - A message that cannot be applied goes to dead_letters with its reason, payload and SQLSTATE; all others are applied
 //     (TestBadEventsGoToDeadLettersAndTheRestFlows), whatever kind of message it is (TestABadMessageOfAnyKindIsIsolated), in
-//     as many transactions per bad one as a batch has halves of halves (TestManyBadEventsInOneBatchAreIsolatedInBoundedWork).
+//     as many transactions per bad one as a batch has halves of halves (TestManyBadEventsInOneBatchAreIsolatedInBoundedWork) What
+//     several sinks meet, one of them interrupted, is one dead letter (TestABadEventThatTwoSinksMeetIsOneDeadLetter).
 //   - A dead letter that is redriven is applied under its own sequence, so it overwrites nothing newer, and is gone then
 //     (TestARedrivenDeadLetterIsAppliedUnderItsOwnSequence); of an erased record nothing comes back
 //     (TestADeadLetterOfAnErasedRecordNeverComesBack); one of the source goes once the record was read
@@ -74,6 +75,8 @@
 //     with what to do in its status (TestWhatIsTakenFromARunningSinkIsWaitedFor, TestADatabaseThatIsRenamedIsWaitedFor,
 //     TestALoginRefusedAfterItWorkedIsWaitedFor), and what is made anew is filled (TestTablesMadeAnewUnderARunningSinkAreFilled).
 //     Columns that may not be changed hold up no rows (TestColumnsThatMayNotBeChangedHoldUpNoRows).
+//   - A sink that cannot keep up holds no more than its batches and one buffer, says how far it is behind, and catches up
+//     (TestASlowSinkHoldsLittleSaysHowFarItIsBehindAndCatchesUp).
 //   - Connections that are cut or slow only delay (TestCutAndSlowConnectionsToPostgresOnlyDelay). One on which nothing comes
 //     any more is noticed: to Postgres within 30 s where the machine or the network is gone, within AnswerTimeout else
 //     (TestASilentPostgresIsNoticed), to NATS within 45 s (TestASilentNATSIsNoticed).
@@ -119,7 +122,10 @@
 //     (TestTablesAsOfEveryMomentAreWhatTheyWere), except that what was erased since, or of a stream that is gone, is a tombstone
 //     (TestTablesAsOfAMomentKeepErasedWhatAnEarlierStreamErased). They are refused, with the
 //     records and the moment from which on it works, where the log no longer keeps what it takes, unless what is missing may be
-//     left out (TestTablesAsOfAMomentThatIsNoLongerKeptAreRefused). They never take the place of anything else
+//     left out (TestTablesAsOfAMomentThatIsNoLongerKeptAreRefused). So they are for moments before the log, or before the first
+//     load of an object type ended (TestTablesAsOfAMomentBeforeTheFirstLoadEndedAreRefused). While Postgres is away their making
+//     waits (TestTablesAsOfAMomentOutlastCutConnections), and begins again where a failover lost what was made
+//     (TestTablesAsOfAMomentAreBegunAgainAfterAFailover). They never take the place of anything else
 //     (TestTablesAsOfAMomentTakeNoSchemaOfOthers), are not mixed with those of another build
 //     (TestOfTwoBuildsOfOneSchemaTheLaterOneIsThere), and are closed, and erased, like the live ones
 //     (TestTablesAsOfAMomentAreClosedAndErasedLikeTheOthers).

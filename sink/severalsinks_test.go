@@ -239,3 +239,61 @@ func TestPromisesKeepUpWithBusySinks(t *testing.T) {
 		members[1].kill()
 	}
 }
+
+// TestABadEventThatTwoSinksMeetIsOneDeadLetter stops a sink in the middle of its search for the events of a batch that its
+// database refuses. Another one is given what is left of the batch, of which it is refused less, and brings it to its end; then
+// the first goes on. What either could write is a row and no dead letter; what both were refused is one dead letter, and goes
+// in, redriven, once the cause is gone.
+func TestABadEventThatTwoSinksMeetIsOneDeadLetter(t *testing.T) {
+	t.Parallel()
+	c := newCrowd(t)
+	c.apply(definitions(t, "contacts", 1, "n", "number")) // so that there is a table to put the trigger on
+	c.exec(`delete from hubspot.positions`)
+	c.exec(`create table public.hold ()`)
+	c.exec(`insert into public.hold default values`)
+	c.exec(`create function public.refuse() returns trigger language plpgsql as $$
+		begin
+			if new.n = 8 and current_setting('application_name') = 'first' then
+				while exists (select from public.hold) loop perform pg_sleep(0.01); end loop;
+			elsif new.n not in (0, 12) then
+				return new;
+			end if;
+			raise exception 'refused' using errcode = '23514';
+		end $$`)
+	c.exec(`create trigger refuse before insert on hubspot.contacts for each row execute function public.refuse()`)
+	var seqs []uint64
+	for id := range int64(16) {
+		seqs = append(seqs, c.publish(event("contacts", id, 0, props{"n": fmt.Sprint(id)})))
+	}
+	letters := func(want string) {
+		t.Helper()
+		c.want(want, `select string_agg(concat(record_id, ' ', tries), ', ' order by seq) from hubspot.dead_letters`)
+	}
+
+	firstPool := openPool(t, c.url+"&application_name=first")
+	js, nc := c.connect()
+	c.start(func(cfg *sink.Config) { cfg.Pool, cfg.JetStream = firstPool, js })
+	eventually(t, "the first has come as far as the second half", func() bool {
+		return c.value(`select count(*) > 0 from pg_stat_activity where datname = current_database() and application_name = 'first' and wait_event = 'PgSleep'`) == "true"
+	})
+	letters("0 1")
+	nc.Close() // what it has is delivered to others from here on
+	second := c.join()
+	c.applied(seqs[15])
+	letters("0 1, 12 1")
+	c.exec(`delete from public.hold`)
+	within(t, time.Minute, "the first has come to the end of the batch", func() bool {
+		return c.value(`select tries from hubspot.dead_letters where record_id = '12'`) == "2"
+	})
+	letters("0 1, 12 2")
+	c.want("14", `select count(*) from hubspot.contacts`)
+
+	c.wantOutcomes(second.running, fmt.Sprintf("%d failed, %d failed", seqs[0], seqs[12]), sink.DeadLetters{})
+	letters("0 2, 12 3")
+	c.exec(`drop trigger refuse on hubspot.contacts`)
+	c.wantOutcomes(second.running, fmt.Sprintf("%d applied, %d applied", seqs[0], seqs[12]), sink.DeadLetters{})
+	letters("null")
+	for id, seq := range seqs {
+		c.want(fmt.Sprint(id, " ", seq), `select concat(n, ' ', _seq) from hubspot.contacts where id = $1`, id)
+	}
+}
