@@ -61,7 +61,7 @@
 //     TestStoppingCommitsAndAcknowledgesWhatWasBegun).
 //   - A message that cannot be applied goes to dead_letters with its reason, payload and SQLSTATE; all others are applied
 //     (TestBadEventsGoToDeadLettersAndTheRestFlows), whatever kind of message it is (TestABadMessageOfAnyKindIsIsolated), in
-//     as many transactions per bad one as a batch has halves of halves (TestManyBadEventsInOneBatchAreIsolatedInBoundedWork) What
+//     as many transactions per bad one as a batch has halves of halves (TestManyBadEventsInOneBatchAreIsolatedInBoundedWork). What
 //     several sinks meet, one of them interrupted, is one dead letter (TestABadEventThatTwoSinksMeetIsOneDeadLetter).
 //   - A dead letter that is redriven is applied under its own sequence, so it overwrites nothing newer, and is gone then
 //     (TestARedrivenDeadLetterIsAppliedUnderItsOwnSequence); of an erased record nothing comes back
