@@ -18,8 +18,8 @@ type AsOfOptions struct {
 	Schema  string         // where the tables go: a new schema, or one that holds tables as of another moment
 	At      history.Moment // of the log
 	Objects []string       // none means all
-	// Partial leaves out the records whose versions of then are no longer kept, which AsOf.Missing names. Without it they
-	// are an error.
+	// Partial leaves out the records whose versions of then are no longer kept, which AsOf.Missing names, and those that had not
+	// been loaded yet, of the object types that AsOf.Unloaded names. Without it they are an error.
 	Partial  bool
 	Progress func(done, total int64) // subjects; called now and then, if set
 }
@@ -35,6 +35,8 @@ type AsOf struct {
 	// Replaced are object types whose definitions or pipelines of then are no longer kept: the nearest later ones are used.
 	Replaced []string      `json:"replaced_definitions,omitempty"`
 	Missing  []history.Gap `json:"missing,omitempty"` // what is left out, if Partial
+	// Unloaded are, if Partial, the object types whose first load had not ended.
+	Unloaded []history.Unloaded `json:"not_loaded,omitempty"`
 	// Forgotten says, if Partial, that the stream has limits and may have forgotten whole records; "" if it has not.
 	Forgotten string  `json:"forgotten,omitempty"`
 	Seconds   float64 `json:"seconds"`
@@ -52,63 +54,78 @@ var ErrNotAsOf = errors.New("the schema holds something else than tables as of s
 // and consumers are not touched. The schema is registered as a copy, so that later deletions for privacy reach it; what was
 // deleted between the moment and now is a tombstone, whatever it was. A schema of another moment is replaced.
 //
-// Where the log no longer keeps what it takes, BuildAsOf leaves no schema and returns a history.NotCoveredError.
+// Where the log no longer keeps what it takes, or had not got it yet, BuildAsOf leaves no schema and returns a
+// history.NotCoveredError. While Postgres is away it waits, and then goes on, or begins again where the database was set back.
 func (s *Sink) BuildAsOf(ctx context.Context, o AsOfOptions) (*AsOf, error) {
 	began := time.Now()
-	b, err := s.prepareAsOf(ctx, o)
-	if err != nil {
-		return nil, advise(err)
+	for attempt := 0; ; attempt++ {
+		b := &pastBuilder{Sink: s, o: o, live: s.cfg.Schema, result: AsOf{Schema: o.Schema, At: o.At, Objects: o.Objects}}
+		err := b.patiently(ctx, func() error { return b.prepare(ctx) })
+		if err == nil {
+			err = b.build(ctx)
+		}
+		if err == nil {
+			b.result.Seconds = time.Since(began).Seconds()
+			return &b.result, nil
+		}
+		again, err := b.mayBeginAgain(ctx, err)
+		if !again || !pause(ctx, backoff(attempt)) {
+			return nil, advise(err)
+		}
+		s.cfg.Logger.WarnContext(ctx, "tables as of a moment are begun again", "schema", o.Schema, "error", err)
 	}
-	if err := b.build(ctx); errors.Is(err, ErrMoved) {
-		return nil, fmt.Errorf("schema %s was taken by another build, or the database restarted: run it again (%w)", o.Schema, err)
-	} else if err != nil {
-		return nil, advise(err)
-	}
-	b.result.Seconds = time.Since(began).Seconds()
-	return &b.result, nil
 }
 
 // pastBuilder builds the tables of one moment.
 type pastBuilder struct {
 	*Sink
-	o      AsOfOptions
-	live   string // the schema where the copy is registered
-	portal string
-	a      *Applier // of the copy
-	result AsOf
+	o          AsOfOptions
+	live       string // the schema where the copy is registered
+	portal     string
+	a          *Applier // of the copy
+	result     AsOf
+	server     time.Time // when the database was started
+	registered time.Time // when the copy was
 }
 
-// prepareAsOf makes the empty schema and registers it, in this order: a deletion for privacy that meets a registered copy
+// prepare makes the empty schema and registers it, in this order: a deletion for privacy that meets a registered copy
 // without tables takes it for dropped. Nothing of the log is read before it is registered.
-func (s *Sink) prepareAsOf(ctx context.Context, o AsOfOptions) (*pastBuilder, error) {
-	live, stream, _, err := s.open(ctx)
+func (b *pastBuilder) prepare(ctx context.Context) error {
+	live, stream, _, err := b.open(ctx)
 	if err != nil {
-		return nil, err
+		return err
 	}
-	b := &pastBuilder{Sink: s, o: o, live: s.cfg.Schema, portal: live.portalName(), result: AsOf{Schema: o.Schema, At: o.At, Objects: o.Objects}}
-	if b.portal == "" {
-		return nil, fmt.Errorf("nothing of stream %s was ever applied to schema %s: run a sink first", s.cfg.Stream, s.cfg.Schema)
+	if b.portal = live.portalName(); b.portal == "" {
+		return fmt.Errorf("nothing of stream %s was ever applied to schema %s: run a sink first", b.cfg.Stream, b.live)
+	}
+	if b.server, err = b.serverStart(ctx); err != nil {
+		return err
 	}
 	if err := b.clear(ctx); err != nil {
-		return nil, err
+		return err
 	}
-	if err := migrations.Apply(ctx, s.cfg.Pool, o.Schema); err != nil {
-		return nil, fmt.Errorf("%w (a role that may not create schemas: once, as an administrator, `create schema %s authorization ...`)", err, quote(o.Schema))
+	if err := migrations.Apply(ctx, b.cfg.Pool, b.o.Schema); err != nil {
+		return fmt.Errorf("%w (a role that may not create schemas: once, as an administrator, `create schema %s authorization ...`)", err, quote(b.o.Schema))
 	}
-	err = RegisterCopy(ctx, s.cfg.Pool, b.live, Copy{
-		Schema: o.Schema, Kind: CopyAsOf, Stream: s.cfg.Stream, Objects: o.Objects, AsOfSeq: o.At.Seq, AsOf: o.At.Time, Phase: "reading the log",
+	err = RegisterCopy(ctx, b.cfg.Pool, b.live, Copy{
+		Schema: b.o.Schema, Kind: CopyAsOf, Stream: b.cfg.Stream, Objects: b.o.Objects, AsOfSeq: b.o.At.Seq, AsOf: b.o.At.Time, Phase: "reading the log",
 	})
 	if err != nil {
-		return nil, err
+		return err
 	}
+	c, _, err := FindCopy(ctx, b.cfg.Pool, b.live, b.o.Schema)
+	if err != nil {
+		return err
+	}
+	b.registered = c.CreatedAt
 	b.a = NewApplier(ApplierConfig{
-		Pool: s.cfg.Pool, Schema: o.Schema, Stream: s.cfg.Stream, Created: stream.CachedInfo().Created,
-		Consumer: asOfConsumer + time.Now().UTC().Format(time.RFC3339Nano), Portal: b.portal, Logger: s.cfg.Logger,
+		Pool: b.cfg.Pool, Schema: b.o.Schema, Stream: b.cfg.Stream, Created: stream.CachedInfo().Created,
+		Consumer: asOfConsumer + time.Now().UTC().Format(time.RFC3339Nano), Portal: b.portal, Logger: b.cfg.Logger,
 	})
 	const begun = 1 // from here on every transaction looks for this row
 	err = b.a.movePosition(ctx, begun, 0)
 	b.a.fence.Store(begun)
-	return b, err
+	return err
 }
 
 // clear makes room for the schema: one that is an as-of copy of this log goes, with what an earlier run left in it. Anything
@@ -153,11 +170,11 @@ func (b *pastBuilder) build(ctx context.Context) error {
 	}
 	state, err := log.At(ctx, b.o.At, b.o.Objects...)
 	var gone *history.NotCoveredError
-	if errors.As(err, &gone) && b.o.Partial {
-		b.result.Missing, b.result.Forgotten, err = gone.Gaps, gone.Forgotten, nil
+	if errors.As(err, &gone) && b.o.Partial && gone.Nothing == "" {
+		b.result.Missing, b.result.Forgotten, b.result.Unloaded, err = gone.Gaps, gone.Forgotten, gone.Unloaded, nil
 	}
 	if gone != nil && err != nil {
-		if dropErr := DropCopy(ctx, b.cfg.Pool, b.live, b.o.Schema); dropErr != nil {
+		if dropErr := b.patiently(ctx, func() error { return DropCopy(ctx, b.cfg.Pool, b.live, b.o.Schema) }); dropErr != nil {
 			return errors.Join(err, dropErr)
 		}
 	}
@@ -167,11 +184,13 @@ func (b *pastBuilder) build(ctx context.Context) error {
 	if err := b.fill(ctx, state); err != nil {
 		return err
 	}
-	if err := b.a.movePosition(ctx, b.o.At.Seq, b.o.At.Seq); err != nil {
-		return err
-	}
 	b.result.Messages, b.result.Written = b.a.counts.messages.Load(), b.a.counts.written.Load()
-	return NoteCopy(ctx, b.cfg.Pool, b.live, b.o.Schema, "", int64(state.Subjects()), int64(state.Subjects()), b.o.At.Seq)
+	return b.patiently(ctx, func() error {
+		if err := b.a.movePosition(ctx, b.o.At.Seq, b.o.At.Seq); err != nil {
+			return err
+		}
+		return NoteCopy(ctx, b.cfg.Pool, b.live, b.o.Schema, "", int64(state.Subjects()), int64(state.Subjects()), b.o.At.Seq)
+	})
 }
 
 // fill applies the state: definitions first, so that rows find their columns; then what was erased since, so that no link
@@ -184,7 +203,7 @@ func (b *pastBuilder) fill(ctx context.Context, state *history.State) error {
 	b.result.Replaced, b.result.Erased = replaced, len(state.Purged())
 	for i, entries := range [][]history.Entry{definitions, state.Purged()} {
 		if i == 1 { // the tables are there
-			if err := b.seedErased(ctx); err != nil {
+			if err := b.patiently(ctx, func() error { return b.seedErased(ctx) }); err != nil {
 				return err
 			}
 		}
@@ -192,7 +211,7 @@ func (b *pastBuilder) fill(ctx context.Context, state *history.State) error {
 		for i, e := range entries {
 			messages[i] = Message{Message: e.Message, Seq: e.Seq}
 		}
-		if err := b.a.Apply(ctx, messages, 0); err != nil {
+		if err := b.patiently(ctx, func() error { return b.a.Apply(ctx, messages, 0) }); err != nil {
 			return err
 		}
 	}
@@ -251,7 +270,11 @@ func (b *pastBuilder) read(ctx context.Context, state *history.State, out chan<-
 		if len(messages) == 0 {
 			return nil
 		}
-		prepared, err := b.a.prepare(ctx, messages, 0)
+		var prepared *batch
+		err := b.patiently(ctx, func() (err error) {
+			prepared, err = b.a.prepare(ctx, messages, 0)
+			return err
+		})
 		if err != nil {
 			return err
 		}
@@ -286,14 +309,17 @@ func (b *pastBuilder) write(ctx context.Context, batches <-chan *batch, total in
 		for _, s := range batch.segments {
 			done += int64(len(s.messages))
 		}
-		if err := b.a.commit(ctx, batch); err != nil {
+		if err := b.patiently(ctx, func() error { return b.a.commit(ctx, batch) }); err != nil {
 			return err
 		}
 		if time.Since(noted) < noteEvery {
 			continue
 		}
 		noted = time.Now()
-		if err := NoteCopy(ctx, b.cfg.Pool, b.live, b.o.Schema, "filling", min(done, total), total, 0); err != nil {
+		err := b.patiently(ctx, func() error {
+			return NoteCopy(ctx, b.cfg.Pool, b.live, b.o.Schema, "filling", min(done, total), total, 0)
+		})
+		if err != nil {
 			return err
 		}
 		if b.o.Progress != nil {

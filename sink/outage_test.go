@@ -113,31 +113,7 @@ func TestAFullDiskIsWaitedFor(t *testing.T) {
 // lacks the last commits, those that were acknowledged by the other sink, too. Connections are refused first.
 func TestAFailoverToAReplicaThatLacksCommitsLosesNothing(t *testing.T) {
 	t.Parallel()
-	if os.Getenv(pgtest.Env+"_15") == "" || os.Getenv(pgtest.Env) == os.Getenv(pgtest.Env+"_15") {
-		t.Skip("it takes two servers, as make test has them")
-	}
-	primary, replica := setup(t), setupOn(t, otherServer(t))
-	replica.exec(`update hubspot.installation set id = $1::uuid`, primary.value(`select id from hubspot.installation`))
-	var server atomic.Pointer[pgx.ConnConfig]
-	server.Store(primary.pool.Config().ConnConfig)
-	follow := func() *pgxpool.Pool {
-		cfg := primary.pool.Config()
-		cfg.BeforeConnect = func(_ context.Context, c *pgx.ConnConfig) error {
-			s := server.Load()
-			if s == nil {
-				c.Host, c.Port = "127.0.0.1", 1 // nobody is there
-				return nil
-			}
-			c.Host, c.Port, c.User, c.Password, c.Database = s.Host, s.Port, s.User, s.Password, s.Database
-			return nil
-		}
-		pool, err := pgxpool.NewWithConfig(t.Context(), cfg)
-		if err != nil {
-			t.Fatal(err)
-		}
-		t.Cleanup(pool.Close)
-		return pool
-	}
+	primary, replica, server, follow := newFailover(t)
 	r := &rig{bundle: primary}
 	r.startNATS()
 	small := func(c *sink.Config) { c.Pool, c.BatchRows = follow(), 5 }
@@ -157,6 +133,41 @@ func TestAFailoverToAReplicaThatLacksCommitsLosesNothing(t *testing.T) {
 	within(t, time.Minute, "everything", func() bool {
 		return replica.value(`select concat(count(*) filter (where email = 'lost with the primary'), ' ', count(*) filter (where email = 'after')) from hubspot.contacts`) == "40 10"
 	})
+}
+
+// newFailover returns two servers, which of them is the primary (nil: none), and pools that follow it.
+func newFailover(t *testing.T) (primary, replica *bundle, server *atomic.Pointer[pgx.ConnConfig], follow func() *pgxpool.Pool) {
+	t.Helper()
+	if os.Getenv(pgtest.Env+"_15") == "" || os.Getenv(pgtest.Env) == os.Getenv(pgtest.Env+"_15") {
+		t.Skip("it takes two servers, as make test has them")
+	}
+	primary, replica = setup(t), setupOn(t, otherServer(t))
+	replica.exec(`update hubspot.installation set id = $1::uuid`, primary.value(`select id from hubspot.installation`))
+	server = &atomic.Pointer[pgx.ConnConfig]{}
+	server.Store(primary.pool.Config().ConnConfig)
+	return primary, replica, server, func() *pgxpool.Pool {
+		cfg := primary.pool.Config()
+		cfg.BeforeConnect = func(_ context.Context, c *pgx.ConnConfig) error {
+			s := server.Load()
+			if s == nil {
+				c.Host, c.Port = "127.0.0.1", 1 // nobody is there
+				return nil
+			}
+			c.Host, c.Port, c.User, c.Password, c.Database = s.Host, s.Port, s.User, s.Password, s.Database
+			return nil
+		}
+		// One that was on its way to the other server when that was left is not used.
+		cfg.PrepareConn = func(_ context.Context, conn *pgx.Conn) (bool, error) {
+			s := server.Load()
+			return s == nil || conn.Config().Host == s.Host && conn.Config().Port == s.Port, nil
+		}
+		pool, err := pgxpool.NewWithConfig(t.Context(), cfg)
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(pool.Close)
+		return pool
+	}
 }
 
 const terminateOthers = `select pg_terminate_backend(pid) from pg_stat_activity where datname = current_database() and pid <> pg_backend_pid()`

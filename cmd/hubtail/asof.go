@@ -18,7 +18,7 @@ import (
 var asOfFlags = []cli.Flag{
 	&cli.StringFlag{Name: "as-of", Usage: "build the tables as they were at this `MOMENT`: a duration ago, a time, a sequence of the log; needs --into"},
 	&cli.StringFlag{Name: "into", Usage: "`SCHEMA` for --as-of: a new one, or one that holds the tables of another moment, which are replaced"},
-	&cli.BoolFlag{Name: "partial", Usage: "with --as-of: leave out records whose versions of then the log no longer keeps, and name them, instead of refusing"},
+	&cli.BoolFlag{Name: "partial", Usage: "with --as-of: leave out records whose versions of then the log no longer keeps, or had not loaded yet, and say so, instead of refusing"},
 }
 
 // isAsOf reports whether a rebuild is one of the past.
@@ -95,13 +95,17 @@ func runAsOf(c *cli.Context, p *parts) error {
 // adviseAsOf adds what can be done where the log keeps too little.
 func adviseAsOf(err error) error {
 	var gone *history.NotCoveredError
-	if errors.As(err, &gone) && gone.Seq == 0 {
+	switch {
+	case !errors.As(err, &gone):
+		return err
+	case gone.Nothing != "":
+		return fmt.Errorf("%w; --as-of %d is the first that works", err, gone.Seq)
+	case gone.Seq == 0:
 		return fmt.Errorf("%w; --partial builds what is left", err)
+	case len(gone.Gaps) == 0:
+		return fmt.Errorf("%w; --as-of %d works, or name other object types, and --partial builds what was there", err, gone.Seq)
 	}
-	if errors.As(err, &gone) {
-		return fmt.Errorf("%w; --as-of %d works, and --partial leaves out what is gone", err, gone.Seq)
-	}
-	return err
+	return fmt.Errorf("%w; --as-of %d works, and --partial leaves out what is gone", err, gone.Seq)
 }
 
 // asOfPlan is what `hubtail rebuild --as-of --dry-run` reports.
@@ -110,6 +114,8 @@ type asOfPlan struct {
 	Messages int            `json:"messages"` // to be applied
 	Erased   int            `json:"erased"`
 	Missing  []history.Gap  `json:"missing"` // what --partial would leave out
+	// Unloaded are object types whose first load had not ended.
+	Unloaded []history.Unloaded `json:"not_loaded,omitempty"`
 	// Forgotten says that the stream may have forgotten whole records.
 	Forgotten string `json:"forgotten,omitempty"`
 }
@@ -118,22 +124,30 @@ type asOfPlan struct {
 func planAsOf(c *cli.Context, log *past, o sink.AsOfOptions) error {
 	state, err := log.At(c.Context, o.At, o.Objects...)
 	var gone *history.NotCoveredError
-	if err != nil && !(errors.As(err, &gone) && o.Partial) {
+	if err != nil && !(errors.As(err, &gone) && o.Partial && gone.Nothing == "") {
 		return adviseAsOf(err)
 	}
 	plan := asOfPlan{At: o.At, Messages: state.Subjects(), Erased: len(state.Purged()), Missing: append([]history.Gap{}, state.Gaps()...)}
 	if gone != nil {
-		plan.Forgotten = gone.Forgotten
+		plan.Forgotten, plan.Unloaded = gone.Forgotten, gone.Unloaded
 	}
 	if c.Bool("json") {
 		return printJSON(c, plan)
 	}
 	printf(c.App.Writer, "as of %s: %s messages would be applied, one of each record and set of links; left out: %s\n",
 		plan.At, thousands(int64(plan.Messages)), thousands(int64(len(plan.Missing))))
-	if plan.Forgotten != "" {
-		printf(c.App.Writer, "not complete: %s\n", plan.Forgotten)
-	}
+	printIncomplete(c.App.Writer, plan.Forgotten, plan.Unloaded)
 	return nil
+}
+
+// printIncomplete says what the tables lack without anybody knowing which records.
+func printIncomplete(w io.Writer, forgotten string, unloaded []history.Unloaded) {
+	if forgotten != "" {
+		printf(w, "not complete: %s\n", forgotten)
+	}
+	for _, u := range unloaded {
+		printf(w, "not complete: %s %s were loaded later, until %s (sequence %d)\n", thousands(int64(u.Records)), u.Object, stamp(u.Since), u.Seq)
+	}
 }
 
 // maxNamed is how many records are named one by one.
@@ -152,9 +166,7 @@ func printAsOf(w io.Writer, r *sink.AsOf) {
 	if len(r.Replaced) > 0 {
 		printf(w, "the definitions of %s of that moment are no longer kept: the nearest later ones are used\n", joinList(r.Replaced))
 	}
-	if r.Forgotten != "" {
-		printf(w, "not complete: %s\n", r.Forgotten)
-	}
+	printIncomplete(w, r.Forgotten, r.Unloaded)
 	if len(r.Missing) == 0 {
 		return
 	}

@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"strconv"
+	"strings"
 	"testing"
 
 	"github.com/hubtail/hubtail/sink"
@@ -45,6 +46,20 @@ func TestRebuildAsOfBuildsTheTablesOfThen(t *testing.T) {
 		t.Error("contacts of the other moment are still there")
 	}
 	says(t, s.must(noHubSpot, "rebuild", "--dry-run", "--as-of", then).stdout, "messages would be applied", "left out: 0")
+
+	// Before the log there was nothing, and before the end of the first load not all.
+	for _, before := range []string{"24h", "start", "1"} {
+		for _, how := range [][]string{{"--into", "before"}, {"--dry-run"}} {
+			line := s.run(noHubSpot, append([]string{"rebuild", "--as-of", before}, how...)...).complaint(t, exitFailed, "the first load of contacts", "on it is there", "--as-of ")
+			_, rest, _ := strings.Cut(line, "--as-of ")
+			first, _, _ := strings.Cut(rest, " ")
+			says(t, s.must(noHubSpot, "rebuild", "--dry-run", "--as-of", first).stdout, "messages would be applied")
+		}
+	}
+	if n := s.count("select count(*) from pg_namespace where nspname = 'before'"); n != 0 {
+		t.Error("a schema is left of what was refused")
+	}
+	says(t, s.must(noHubSpot, "rebuild", "--dry-run", "--partial", "--as-of", "1").stdout, "contacts were loaded later", "deals were loaded later")
 
 	s.run(noHubSpot, "rebuild", "--as-of", then).complaint(t, exitUsage, "--into")
 	s.run(noHubSpot, "rebuild", "--into", "past").complaint(t, exitUsage, "--as-of")

@@ -14,11 +14,12 @@ import (
 func diffCommand() *cli.Command {
 	return &cli.Command{
 		Name:      "diff",
-		Usage:     "what changed between two moments: records created, changed, archived, restored, merged, erased",
+		Usage:     "what changed between two moments: records created, loaded, changed, archived, restored, merged, erased",
 		ArgsUsage: "T1 T2 [object...]",
 		Description: "A moment is a time (2026-03-01, \"2026-03-01 14:30\", 2026-03-01T14:30:00Z; local without a zone), a duration before\n" +
 			"now (90m, 7d), a sequence of the log, start or now. All events in between are taken together: what was changed and\n" +
-			"changed back is not listed. Reads the log from T1 on; asks HubSpot nothing.\n" +
+			"changed back is not listed. Created is what HubSpot created after T1; what it had before and the log got after T1, by its\n" +
+			"first load above all, is loaded. Reads the log from T1 on; asks HubSpot nothing.\n" +
 			"The log keeps the last 16 versions of a record. Where that no longer reaches back to T1, nothing is guessed: exit code 1,\n" +
 			"with the records and the moment from which on all is known.\n\n" +
 			"Examples:\n  hubtail diff 24h now                                  everything of the last day\n" +
@@ -114,7 +115,7 @@ func printDiff(w io.Writer, d *history.Diff) {
 		if r.MergedInto != "" {
 			printf(w, " into %s", shownName(r.MergedInto))
 		}
-		if r.Kind == history.Created && r.Archived {
+		if (r.Kind == history.Created || r.Kind == history.Loaded) && r.Archived {
 			printf(w, ", in the recycle bin")
 		}
 		printf(w, ", %s\n", stamp(r.LoggedAt))
@@ -135,4 +136,10 @@ func printDiff(w io.Writer, d *history.Diff) {
 		counts = []string{"nothing changed"}
 	}
 	printf(w, "%s, from %s to %s\n", strings.Join(counts, ", "), d.From, d.To)
+	if d.Counts[history.Loaded] > 0 {
+		printf(w, "loaded: HubSpot had them before, the log got them for the first time\n")
+	}
+	if !d.LogBegins.IsZero() {
+		printf(w, "the log begins at %s: of what changed before it knows nothing\n", stamp(d.LogBegins))
+	}
 }

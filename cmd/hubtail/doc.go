@@ -83,14 +83,16 @@
 //     (TestTheSourceIsAskedForWhatItCouldNotRead)
 //   - deletions, restores, merges and erasures end in equal tables without any webhook
 //     (TestARandomMixOfEndsWithoutWebhooksEqualsTheTruth)
-//   - history and diff tell what happened, by the log alone (TestHistoryAndDiffTellWhatHappened), and what they can no longer
+//   - history and diff tell what happened, by the log alone, and do not take what a first load brought for created
+//     (TestHistoryAndDiffTellWhatHappened), and what they can no longer
 //     tell (TestHistoryAndDiffSayWhatIsNoLongerKept); nothing in a value reaches the terminal as a control character
 //   - tail shows what came and what comes, as lines or JSON (TestTailShowsWhatComesAndWhatCame), and ends quietly when
 //     nobody reads it any longer (TestTailEndsQuietlyWhenNobodyReadsItAnyLonger)
 //   - users of NATS need no more rights than deploy/nats/permissions.conf gives them (TestUsersWithNoMoreRightsThanTheyNeed,
 //     TestCredentialsOfAReaderAreWhatTheDocumentationSays)
 //   - schema prints the contract that the tests of package schemas hold (TestSchemaPrintsTheWholeContract)
-//   - rebuild --as-of builds the tables as they were at a moment (TestRebuildAsOfBuildsTheTablesOfThen)
+//   - rebuild --as-of builds the tables as they were at a moment, and refuses one before the log or the end of the first load
+//     with the first that works (TestRebuildAsOfBuildsTheTablesOfThen)
 //   - explain says why a record is, or is not, in the tables, with what it can look at
 //     (TestExplainSaysWhyARecordIsOrIsNotThere)
 //   - every block of docs/supabase.md works as it stands there (TestTheSupabaseGuideWorks), with a role that owns its schema and

@@ -113,6 +113,11 @@ func TestHistoryAndDiffTellWhatHappened(t *testing.T) {
 	if len(d.Records) != 1 || d.Records[0].ID != s.changed || d.Records[0].Events != 2 || len(d.Records[0].Changed) != 1 || d.Counts["archived"] != 0 {
 		t.Errorf("of city alone: %+v", d)
 	}
+	r = s.must(withoutDatabase, "diff", "24h", "now")
+	says(t, r.stdout, "contacts "+s.changed+" loaded", " loaded, 1 erased", "HubSpot had them before", "the log begins at ")
+	if strings.Contains(r.stdout, "created") {
+		t.Errorf("what the first load brought was created: %s", r.stdout)
+	}
 	if out := s.must(withoutDatabase, "diff", "now", "now").stdout; !strings.HasPrefix(out, "nothing changed") {
 		t.Error(out)
 	}

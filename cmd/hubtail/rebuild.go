@@ -30,7 +30,8 @@ func rebuildCommand() *cli.Command {
 			"The role needs the schema <schema>_rebuild, or the right to create it.\n" +
 			"--as-of builds the tables as they were at a moment, in a schema of their own (--into), and leaves the live ones alone: a time\n" +
 			"(2026-03-01, \"2026-03-01 14:30\", 2026-03-01T14:30:00Z), a duration before now (24h, 7d) or a sequence of the log. The log\n" +
-			"keeps the last 16 versions of a record: where that is too little it refuses, and says of which records and from when on it works.\n" +
+			"keeps the last 16 versions of a record: where that is too little, or the moment is before the end of the first load, it\n" +
+			"refuses, and says of which records and from when on it works.\n" +
 			"Whoever was erased for privacy since is a tombstone there.\n\n" +
 			"Examples:\n  hubtail rebuild --dry-run                what it would do, and what would not carry over\n" +
 			"  hubtail rebuild\n" +
@@ -91,13 +92,17 @@ func rebuildOptions(c *cli.Context) (sink.RebuildOptions, error) {
 	return o, nil
 }
 
-// openRebuild returns a sink on the live tables. Nothing is applied by it.
-func (p *parts) openRebuild(ctx context.Context) (*sink.Sink, error) {
+// openRebuild returns a sink on the live tables, and gives the object types of the options their names. Nothing is applied by it.
+func (p *parts) openRebuild(ctx context.Context, o *sink.RebuildOptions) (*sink.Sink, error) {
 	js, err := p.connectLog(ctx)
 	if err != nil {
 		return nil, err
 	}
-	s, _, err := p.newSink(ctx, js)
+	s, pool, err := p.newSink(ctx, js)
+	if err != nil {
+		return nil, err
+	}
+	o.Objects, err = p.tableObjects(ctx, pool, o.Objects)
 	return s, err
 }
 
@@ -106,7 +111,7 @@ func runRebuild(c *cli.Context, p *parts) error {
 	if err != nil {
 		return err
 	}
-	s, err := p.openRebuild(c.Context)
+	s, err := p.openRebuild(c.Context, &o)
 	if err != nil {
 		return err
 	}
@@ -140,7 +145,7 @@ func runDropOld(c *cli.Context, p *parts) error {
 	if err != nil {
 		return err
 	}
-	s, err := p.openRebuild(c.Context)
+	s, err := p.openRebuild(c.Context, &o)
 	if err != nil {
 		return err
 	}
@@ -160,7 +165,7 @@ func runRebuildPlan(c *cli.Context, p *parts) error {
 	if err != nil {
 		return err
 	}
-	s, err := p.openRebuild(c.Context)
+	s, err := p.openRebuild(c.Context, &o)
 	if err != nil {
 		return err
 	}

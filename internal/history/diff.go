@@ -12,7 +12,8 @@ import (
 
 // The kinds of RecordChange.
 const (
-	Created  = "created" // in the log for the first time
+	Created  = "created" // in HubSpot, in between
+	Loaded   = "loaded"  // into the log for the first time: HubSpot had it before
 	Changed  = "changed"
 	Archived = "archived"
 	Restored = "restored"
@@ -21,7 +22,7 @@ const (
 )
 
 // Kinds are all kinds of RecordChange, in the order of reports.
-var Kinds = []string{Created, Changed, Archived, Restored, Merged, Erased}
+var Kinds = []string{Created, Loaded, Changed, Archived, Restored, Merged, Erased}
 
 // RecordChange is what became of a record between two moments, all its events taken together.
 type RecordChange struct {
@@ -33,25 +34,34 @@ type RecordChange struct {
 	Events     int       `json:"events"`    // in between
 	Seq        uint64    `json:"seq"`       // of the last of them
 	LoggedAt   time.Time `json:"logged_at"` // when that was logged
-	Changed    []Change  `json:"changed"`   // ascending by name; none of a record that was created or erased
+	Changed    []Change  `json:"changed"`   // ascending by name; none of a record that was created, loaded or erased
 }
 
 // Diff is what changed between two moments.
 type Diff struct {
-	From    Moment         `json:"from"`
-	To      Moment         `json:"to"`
-	Counts  map[string]int `json:"counts"`  // by kind; all kinds are there
-	Records []RecordChange `json:"records"` // ascending by object and id
+	From Moment `json:"from"`
+	To   Moment `json:"to"`
+	// LogBegins is when the stream was created, if that was after the first moment: what changed before is not known.
+	LogBegins time.Time      `json:"log_begins,omitzero"`
+	Counts    map[string]int `json:"counts"`  // by kind; all kinds are there
+	Records   []RecordChange `json:"records"` // ascending by object and id
 }
 
-// Diff returns what became of the records of object types, of all if none is named, between two moments. Of a record that
+// Diff returns what became of the records of object types, of all if none is named, between two moments. A record that is new
+// in the log was created if HubSpot created it after the first moment, or the source saw that happen; else it was loaded. Of a record that
 // was changed and changed back nothing is said, nor of one that was erased later: nothing is kept of it. It returns a
 // NotCoveredError if the log no longer has what it takes.
 func (l *Log) Diff(ctx context.Context, from, to Moment, objects ...string) (*Diff, error) {
 	if from.Seq > to.Seq {
 		return nil, fmt.Errorf("%w: %s is after %s", ErrMoment, from, to)
 	}
-	d := &differ{from: from, to: to, first: map[string]*later{}, between: map[string]*passage{}}
+	d := &differ{from: from, to: to, since: from.Time, first: map[string]*later{}, between: map[string]*passage{}}
+	if from.IsStart() {
+		var err error
+		if d.since, err = l.timeOf(ctx, 1); err != nil {
+			return nil, err
+		}
+	}
 	// Behind the second moment, too: what happened in between may be kept no longer where much happened since.
 	if err := l.Walk(ctx, Range{From: from.Seq + 1, Subjects: l.Filters(objects...)}, d.take); err != nil {
 		return nil, err
@@ -82,12 +92,17 @@ func (l *Log) Diff(ctx context.Context, from, to Moment, objects ...string) (*Di
 	if err != nil {
 		return nil, err
 	}
-	return d.diff(ctx, l)
+	diff, err := d.diff(ctx, l)
+	if err == nil && !from.Time.IsZero() && from.Time.Before(l.Created) {
+		diff.LogBegins = l.Created.UTC()
+	}
+	return diff, err
 }
 
 // differ follows records from one moment to another.
 type differ struct {
 	from, to Moment
+	since    time.Time           // of the first moment: what HubSpot created later was created in between; zero: not known
 	first    map[string]*later   // by subject: the oldest that is kept after the first moment
 	between  map[string]*passage // those that have an event in between
 }
@@ -96,6 +111,7 @@ type differ struct {
 type passage struct {
 	first, last Version // without values
 	isNew       bool
+	created     bool // in between, if it is new
 	events      int
 	old, new    map[string]*string // values of what changed: at the first moment, and as of the last event
 }
@@ -122,6 +138,7 @@ func (d *differ) take(e Entry) error {
 	p := d.between[e.Subject]
 	if p == nil {
 		p = &passage{isNew: d.first[e.Subject].createdAfter(d.from)}
+		p.created = v.Op == schemas.OpCreated || !d.since.IsZero() && v.CreatedAt.After(d.since)
 		d.between[e.Subject] = p
 	}
 	p.events++
@@ -207,8 +224,10 @@ func (p *passage) kind(before Version) string {
 	switch {
 	case last.Op == schemas.OpPurged:
 		return Erased
-	case p.isNew:
+	case p.isNew && p.created:
 		return Created
+	case p.isNew:
+		return Loaded
 	case last.MergedInto != before.MergedInto && last.MergedInto != "":
 		return Merged
 	case last.Ended() && !before.Ended():

@@ -73,7 +73,7 @@ deals 1 created`
 	if got := story(d); got != want {
 		t.Errorf("got\n%s\nwant\n%s", got, want)
 	}
-	if fmt.Sprint(d.Counts) != "map[archived:1 changed:2 created:2 erased:1 merged:2 restored:1]" {
+	if fmt.Sprint(d.Counts) != "map[archived:1 changed:2 created:2 erased:1 loaded:0 merged:2 restored:1]" {
 		t.Error(d.Counts)
 	}
 	if d, err = w.open().Diff(t.Context(), at(from), at(to), "deals"); err != nil || story(d) != "deals 1 created" {
@@ -111,7 +111,7 @@ func TestDiffEqualsTheModelOrSaysWhatIsGone(t *testing.T) {
 			op = schemas.OpArchived
 		}
 		s = state{exists: true, archived: op == schemas.OpArchived, n: strconv.Itoa(rng.IntN(4) + 1)}
-		seq := w.event("contacts", id+1, op, values{"n": s.n})
+		seq := w.event("contacts", id+1, op, values{"n": s.n}, func(e *schemas.Event) { e.CreatedAt = time.Now().Add(time.Hour) }) // after the log's start
 		sequences[id] = append(sequences[id], seq)
 		now[id] = s
 		copied := map[int]state{}

@@ -20,6 +20,11 @@
 // A stream with limits of age, bytes or messages forgets whole records, which leaves no trace: a state of such a log is not
 // covered once anything was dropped, nor is a difference from a moment before its first message.
 //
+// A log has a beginning: of records that HubSpot had before, the first load brings the state of that moment. Before it ended, a
+// state lacks what was not loaded yet, so it is not covered either, of the object types whose load had not ended. A difference
+// tells such records apart: loaded are those that HubSpot had before, created those that it created, or that a source saw being
+// created, in between. What a comparison, a poll or a later full read finds that was missed is no first load.
+//
 // Whatever was erased for privacy is erased at all times.
 //
 // # Promises
@@ -33,6 +38,9 @@
 //   - the state at a moment is each subject's newest message by then, one that is gone is named
 //     (TestTheStateAtAMomentIsTheNewestMessageOfEverySubject); what HubSpot created later was not there
 //     (TestARecordThatWasCreatedLaterIsNoGap)
+//   - before the log, or the end of an object type's first load, there is no state, and it is said from when on there is one
+//     (TestAMomentBeforeTheFirstLoadEndedIsNotCovered); what the first load brought was not created
+//     (TestWhatTheFirstLoadBroughtWasNotCreated)
 //   - a log that may have forgotten whole records says so (TestALogWithLimitsSaysThatItMayHaveForgottenRecords)
 //   - what was erased later is erased (TestWhatWasErasedLaterIsErasedAtAllTimes); missing definitions have a substitute
 //     (TestDefinitionsThatAreGoneAreReplacedByTheNearestLaterOnes)

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/hubtail/hubtail/schemas"
@@ -35,27 +36,41 @@ type NotCoveredError struct {
 	Gaps  []Gap     // ascending by object and id
 	Since time.Time // from then on everything is kept
 	Seq   uint64    // the same as a sequence; 0: there is no such moment
+	// Nothing is what was asked for, if the log had nothing of it yet; Unloaded are object types of which it had not all records.
+	Nothing  string
+	Unloaded []Unloaded // ascending by object
 	// Forgotten says that the stream has limits by which it drops whole records, and has dropped what came before its first
 	// message: nothing tells which. "" if it has not.
 	Forgotten string
 }
 
 func (e *NotCoveredError) Error() string {
-	if len(e.Gaps) == 0 {
-		return e.Forgotten
+	var parts []string
+	after := "everything is kept"
+	if len(e.Gaps) > 0 {
+		text := fmt.Sprintf("the log keeps the last %d versions of a record, and of %s no longer the one of %s: %s",
+			e.Depth, count(len(e.Gaps), "record"), e.At, e.Gaps[0])
+		if n := len(e.Gaps) - 1; n > 0 {
+			text += fmt.Sprintf(" and %d more", n)
+		}
+		parts = append(parts, text)
+	} else if e.Nothing != "" || len(e.Unloaded) > 0 {
+		after = "it is there"
 	}
-	text := fmt.Sprintf("the log keeps the last %d versions of a record, and of %s no longer the one of %s: %s",
-		e.Depth, count(len(e.Gaps), "record"), e.At, e.Gaps[0])
-	if n := len(e.Gaps) - 1; n > 0 {
-		text += fmt.Sprintf(" and %d more", n)
+	if e.Nothing != "" {
+		parts = append(parts, fmt.Sprintf("there was nothing yet of %s at %s", e.Nothing, e.At))
+	}
+	if len(e.Unloaded) > 0 {
+		parts = append(parts, unloadedText(e.At, e.Unloaded))
 	}
 	if e.Forgotten != "" {
-		text += "; " + e.Forgotten
+		parts = append(parts, e.Forgotten)
 	}
-	if e.Seq == 0 {
+	text := strings.Join(parts, "; ")
+	if e.Seq == 0 || len(parts) == 1 && e.Forgotten != "" {
 		return text
 	}
-	return text + fmt.Sprintf("; from %s (sequence %d) on everything is kept", e.Since.UTC().Format(time.RFC3339Nano), e.Seq)
+	return text + fmt.Sprintf("; from %s (sequence %d) on %s", e.Since.UTC().Format(time.RFC3339Nano), e.Seq, after)
 }
 
 // forgotten says what a stream with limits may have forgotten without a trace, given what it keeps now; "" if nothing. NATS
@@ -93,7 +108,10 @@ func notCovered(err error, at Moment, depth int64, forgotten string, seq uint64,
 
 // String writes the moment as a reader knows it.
 func (m Moment) String() string {
-	if m.Time.IsZero() {
+	switch {
+	case m.IsStart():
+		return "the start of the log"
+	case m.Time.IsZero():
 		return fmt.Sprintf("sequence %d", m.Seq)
 	}
 	return fmt.Sprintf("%s (sequence %d)", m.Time.UTC().Format(time.RFC3339), m.Seq)

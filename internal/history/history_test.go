@@ -29,6 +29,8 @@ type writer struct {
 	js   jetstream.JetStream
 	last map[string]*schemas.Event // by subject
 	seq  map[string]uint64
+
+	cursors map[string]*schemas.Cursor // by object, at the end of its last load
 }
 
 // newWriter makes a log that keeps depth messages of a subject.
@@ -53,7 +55,7 @@ func newWriter(t testing.TB, depth int64) *writer {
 	if _, err := js.CreateStream(t.Context(), cfg); err != nil {
 		t.Fatal(err)
 	}
-	return &writer{t: t, js: js, last: map[string]*schemas.Event{}, seq: map[string]uint64{}}
+	return &writer{t: t, js: js, last: map[string]*schemas.Event{}, seq: map[string]uint64{}, cursors: map[string]*schemas.Cursor{}}
 }
 
 func (w *writer) open() *history.Log {

@@ -18,6 +18,9 @@ type Moment struct {
 	Time time.Time `json:"time"` // what was asked for, or when the message of that sequence was logged
 }
 
+// IsStart reports whether it is the log's beginning, whenever that was.
+func (m Moment) IsStart() bool { return m.Seq == 0 && m.Time.IsZero() }
+
 // ErrMoment says that a text names no moment of the log.
 var ErrMoment = errors.New("not a moment of the log")
 

@@ -23,9 +23,10 @@ import (
 //
 // It takes about 40 bytes of memory for each subject.
 type State struct {
-	log  *Log
-	at   Moment
-	part []string // filters of what it is about
+	log     *Log
+	at      Moment
+	objects []string // that it is about; none means all
+	part    []string // filters of that
 	// definitions are the subjects of property definitions, which may have wildcards.
 	definitions []string
 	seeds       [2]maphash.Seed
@@ -34,25 +35,37 @@ type State struct {
 	purged      []Entry              // events of privacy deletions since: those hold at all times
 	after       []Entry              // of definitions and pipelines whose versions of then are gone, the nearest later ones
 	gaps        []Gap
+	begins      Entry                  // the first that came after the moment, without its body
+	firstReads  map[string]*firstReads // by object type
 }
 
 // At reads which state the log was in, as far as object types go, all if none is named. Where it no longer keeps the version
-// of a record, or a set of links, or may have forgotten whole records, it returns the state without them and a NotCoveredError.
+// of a record, or a set of links, may have forgotten whole records, or did not have them yet though HubSpot had, it returns the
+// state without them and a NotCoveredError.
 func (l *Log) At(ctx context.Context, at Moment, objects ...string) (*State, error) {
-	s := &State{log: l, at: at, newest: map[[2]uint64]uint64{}, later: map[string]*later{}, seeds: [2]maphash.Seed{maphash.MakeSeed(), maphash.MakeSeed()}}
+	s := &State{log: l, at: at, objects: objects, newest: map[[2]uint64]uint64{}, later: map[string]*later{}, firstReads: map[string]*firstReads{}, seeds: [2]maphash.Seed{maphash.MakeSeed(), maphash.MakeSeed()}}
 	s.part, s.definitions = l.about(objects)
 	nearest := map[string]Entry{}
 	if err := l.Walk(ctx, Range{From: at.Seq + 1, Subjects: s.part}, func(e Entry) error { return s.takeLater(e, nearest) }); err != nil {
 		return nil, err
 	}
 	err := s.walk(ctx, true, func(e Entry) error {
-		s.newest[s.key(e.Subject)] = e.Seq
+		key := s.key(e.Subject)
+		if _, known := s.newest[key]; !known {
+			s.noteStored(e.Subject)
+		}
+		s.newest[key] = e.Seq
 		return nil
 	})
 	if err != nil {
 		return nil, err
 	}
-	err = s.cover(nearest)
+	unloaded, err := s.unloaded(ctx)
+	if err != nil {
+		return nil, err
+	}
+	reached, err := s.cover(nearest)
+	err = s.notBegun(err, reached, unloaded)
 	if at.Seq == 0 {
 		return s, err
 	}
@@ -78,6 +91,9 @@ func (s *State) key(subject string) [2]uint64 {
 
 // takeLater notes what has changed since the moment.
 func (s *State) takeLater(e Entry, nearest map[string]Entry) error {
+	if s.begins.Seq == 0 {
+		s.begins = Entry{Seq: e.Seq, Time: e.Time}
+	}
 	if f := s.later[e.Subject]; f != nil {
 		f.kept++
 		if isPurge(e) {
@@ -100,6 +116,7 @@ func (s *State) takeLater(e Entry, nearest map[string]Entry) error {
 			return nil // a dead letter: the next one tells
 		}
 		f.previous, f.created = event.PreviousSeq, event.CreatedAt
+		s.noteFirstRead(subject, e, event)
 	case schemas.KindProperties, schemas.KindPipelines:
 		nearest[e.Subject] = e
 	case schemas.KindLinks:
@@ -110,9 +127,10 @@ func (s *State) takeLater(e Entry, nearest map[string]Entry) error {
 	return nil
 }
 
-// cover finds what is not covered: what has messages after the moment, none before it, and did exist.
-func (s *State) cover(nearest map[string]Entry) error {
-	var missing gaps
+// cover finds what is not covered: what has messages after the moment, none before it, and did exist. It returns from where on
+// all is.
+func (s *State) cover(nearest map[string]Entry) (*gaps, error) {
+	missing := &gaps{}
 	for text, f := range s.later {
 		if _, kept := s.newest[s.key(text)]; kept {
 			continue
@@ -123,7 +141,7 @@ func (s *State) cover(nearest map[string]Entry) error {
 		}
 		// Links, definitions and pipelines do not say whether anything came before them: they may have had more versions
 		// only where as many are kept as there can be.
-		full := s.log.Depth > 0 && f.kept >= s.log.Depth && s.at.Seq > 0
+		full := s.log.Depth > 0 && f.kept >= s.log.Depth
 		switch subject.Kind {
 		case schemas.KindRecord:
 			if f.previous > 0 {
@@ -135,10 +153,12 @@ func (s *State) cover(nearest map[string]Entry) error {
 		case schemas.KindLinks:
 			if full {
 				missing.reach(f)
+			}
+			if full && s.at.Seq > 0 {
 				missing.add(subject, f)
 			}
 		default:
-			if full {
+			if full && s.at.Seq > 0 {
 				s.after = append(s.after, nearest[text])
 			}
 		}
@@ -146,7 +166,7 @@ func (s *State) cover(nearest map[string]Entry) error {
 	err := missing.err(s.at, s.log.Depth)
 	s.gaps = missing.list
 	s.later = nil
-	return err
+	return missing, err
 }
 
 // Gaps returns what the state lacks.

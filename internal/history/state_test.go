@@ -63,7 +63,7 @@ func TestTheStateAtAMomentIsTheNewestMessageOfEverySubject(t *testing.T) {
 		if err != nil && !errors.As(err, &missing) {
 			t.Fatal(err)
 		}
-		if len(s.Gaps()) != gone || (err == nil) != (gone == 0) {
+		if len(s.Gaps()) != gone || (err == nil) != (gone == 0 && moment > 0) { // at 0 there was no log
 			t.Fatalf("at %d: %d gaps, want %d: %v", moment, len(s.Gaps()), gone, err)
 		}
 		if err == nil {
@@ -81,7 +81,7 @@ func TestTheStateAtAMomentIsTheNewestMessageOfEverySubject(t *testing.T) {
 			t.Fatalf("at %d: got %v, want %v", moment, got, want)
 		}
 	}
-	if whole < 3 || partial < 3 {
+	if whole < 2 || partial < 3 {
 		t.Errorf("%d moments are covered, %d not: this tests too little", whole, partial)
 	}
 }
@@ -118,7 +118,7 @@ func TestALogWithLimitsSaysThatItMayHaveForgottenRecords(t *testing.T) {
 	if !errors.As(err, &gone) || gone.Forgotten == "" || gone.Seq != 0 || s.Subjects() != 2 {
 		t.Errorf("%v, want that it may have forgotten records, and the state without them", err)
 	}
-	if _, err := l.At(t.Context(), at(0)); err != nil {
+	if _, err := l.At(t.Context(), at(0)); !errors.As(err, &gone) || gone.Nothing == "" || gone.Forgotten != "" {
 		t.Errorf("before the first message: %v", err)
 	}
 	if _, err := l.Diff(t.Context(), at(0), at(last)); !errors.As(err, &gone) || gone.Forgotten == "" || gone.Seq != 2 {
