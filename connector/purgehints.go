@@ -84,6 +84,9 @@ type EraseConfig struct {
 	Portal    string        // as in the log
 	Patience  time.Duration // how long a running source is given to do it; 0 means 5 s
 	Logger    *slog.Logger  // nil means discard
+	// Unseen is called for every id that the log never had, perhaps mistyped: nothing of it is there to be erased, and a mark
+	// keeps it out from now on. Nil means that the logger is told.
+	Unseen func(id string)
 }
 
 // ErrNotInLog is in the error of Erase for an object type that the log of the portal does not have.
@@ -119,7 +122,7 @@ func Erase(ctx context.Context, cfg EraseConfig, object string, ids ...string) e
 	}
 	all := make([]*schemas.Hint, len(ids))
 	for i, id := range ids {
-		if err := eraser.tell(ctx, known, id); err != nil {
+		if err := eraser.tell(ctx, known, id, cfg.Unseen); err != nil {
 			return err
 		}
 		all[i] = &schemas.Hint{
@@ -134,12 +137,14 @@ func Erase(ctx context.Context, cfg EraseConfig, object string, ids ...string) e
 
 // tell warns of what somebody who erases by hand may not expect: an id that the log never had, perhaps mistyped, and one
 // whose values live on in the record it was merged into.
-func (e *eraser) tell(ctx context.Context, object hubspot.Object, id string) error {
+func (e *eraser) tell(ctx context.Context, object hubspot.Object, id string, unseen func(string)) error {
 	last, err := e.last(ctx, e.subject(object, id))
 	if err != nil {
 		return err
 	}
 	switch event := last.event(); {
+	case event == nil && unseen != nil:
+		unseen(id)
 	case event == nil:
 		e.logger.Warn("the log never had this record; a mark keeps it out from now on", "object", object.Name, "id", id)
 	case event.Op == schemas.OpMerged:

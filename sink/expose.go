@@ -45,6 +45,9 @@ var ErrExposure = errors.New("cannot be exposed")
 // exposable are the static tables that a reader of records may want beside them.
 var exposable = []string{"links", "pipelines", "pipeline_stages", "properties"}
 
+// Exposable returns the tables beside those of records that can be exposed.
+func Exposable() []string { return slices.Clone(exposable) }
+
 func (e Exposure) withDefaults(schema string) Exposure {
 	if e.APISchema == "" {
 		e.APISchema = schema + "_api"

@@ -16,6 +16,8 @@ import (
 	"text/tabwriter"
 	"time"
 
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgxpool"
 	"github.com/nats-io/nats.go/jetstream"
 	"github.com/urfave/cli/v2"
 	"golang.org/x/term"
@@ -100,7 +102,7 @@ func runDeadLettersList(c *cli.Context, p *parts) error {
 	if err := noArguments(c); err != nil {
 		return err
 	}
-	letters, err := p.deadLetters(c.Context, sink.DeadLetters{Object: c.String("object")}, false)
+	letters, err := p.deadLetters(c.Context, &sink.DeadLetters{Object: c.String("object")}, false)
 	if err != nil {
 		return err
 	}
@@ -125,7 +127,7 @@ func runDeadLettersShow(c *cli.Context, p *parts) error {
 	if err != nil {
 		return err
 	}
-	letters, err := p.deadLetters(c.Context, selected, true)
+	letters, err := p.deadLetters(c.Context, &selected, true)
 	if err != nil {
 		return err
 	}
@@ -182,6 +184,9 @@ func runDeadLettersRedrive(c *cli.Context, p *parts) error {
 	}
 	s, pool, err := p.newSink(c.Context, js)
 	if err != nil {
+		return err
+	}
+	if err := p.nameLetters(c.Context, pool, &selected); err != nil {
 		return err
 	}
 	if letters, err := sink.ListDeadLetters(c.Context, pool, p.schema, selected, false); err != nil {
@@ -284,7 +289,7 @@ func runDeadLettersDrop(c *cli.Context, p *parts) error {
 	if err != nil {
 		return err
 	}
-	letters, err := p.deadLetters(c.Context, selected, false)
+	letters, err := p.deadLetters(c.Context, &selected, false)
 	if err != nil {
 		return err
 	}
@@ -330,17 +335,41 @@ func confirmDrop(c *cli.Context, n int) error {
 	return nil
 }
 
-// deadLetters reads letters; that there are no tables yet is said as elsewhere.
-func (p *parts) deadLetters(ctx context.Context, selected sink.DeadLetters, whole bool) ([]sink.DeadLetter, error) {
+// deadLetters reads letters; that there are no tables yet is said as elsewhere. It gives the object type its name.
+func (p *parts) deadLetters(ctx context.Context, selected *sink.DeadLetters, whole bool) ([]sink.DeadLetter, error) {
 	pool, err := p.openDatabase(ctx)
 	if err != nil {
 		return nil, err
 	}
-	letters, err := sink.ListDeadLetters(ctx, pool, p.schema, selected, whole)
+	if err := p.nameLetters(ctx, pool, selected); err != nil {
+		return nil, err
+	}
+	letters, err := sink.ListDeadLetters(ctx, pool, p.schema, *selected, whole)
 	if codeOf(err) == "42P01" {
 		return nil, fmt.Errorf("schema %s has no hubtail tables: run `hubtail migrate`, or start the sink", p.schema)
 	}
 	return letters, err
+}
+
+// nameLetters gives the object type of a selection the name that the tables have for it. A letter may be of a type without a
+// table.
+func (p *parts) nameLetters(ctx context.Context, pool *pgxpool.Pool, selected *sink.DeadLetters) error {
+	if selected.Object == "" {
+		return nil
+	}
+	rows, err := pool.Query(ctx, `select distinct object from `+p.table("dead_letters")+` where object is not null`)
+	if err != nil {
+		return nil // read again in a moment, which says what is the matter
+	}
+	others, err := pgx.CollectRows(rows, pgx.RowTo[string])
+	if err != nil {
+		return nil
+	}
+	names, err := p.tableObjects(ctx, pool, []string{selected.Object}, others...)
+	if err == nil {
+		selected.Object = names[0]
+	}
+	return err
 }
 
 func oneLine(text string) string { return strings.Join(strings.Fields(text), " ") }

@@ -72,6 +72,8 @@
 //   - verify finds every one of a thousand planted differences of fourteen kinds under live changes, nothing else, and one
 //     --repair leaves none (TestVerifyFindsAThousandDifferencesOfFourteenKinds); it does what it can without a database or a
 //     token (TestVerifyWorksWithoutADatabaseAndWithoutAToken)
+//   - an object type that is not there is wrong usage, of every command, and its singular and type id mean it
+//     (TestObjectTypesThatNobodyHasAreWrongUsageEverywhere)
 //   - erase leaves no value of a record in log and tables, and nothing brings it back (TestEraseLeavesNoValueInLogAndTables);
 //     it disturbs no running source and sink (TestEraseBesideRunningSourceAndSink)
 //   - erase, sync and backfill end once the tables have everything, whichever sink applies it

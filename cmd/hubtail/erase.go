@@ -53,9 +53,11 @@ func runErase(c *cli.Context, p *parts) error {
 	if err := confirmErase(c, portal, object, ids); err != nil {
 		return err
 	}
+	var unseen []string
 	erase := func(ctx context.Context) error {
 		err := connector.Erase(ctx, connector.EraseConfig{
 			JetStream: js, Stream: p.stream, Replicas: p.replicas, Portal: portal, Logger: p.log,
+			Unseen: func(id string) { unseen = append(unseen, id) },
 		}, object, ids...)
 		if errors.Is(err, connector.ErrNotInLog) {
 			return usageError{err}
@@ -66,7 +68,7 @@ func runErase(c *cli.Context, p *parts) error {
 		if err := erase(c.Context); err != nil {
 			return err
 		}
-		printf(c.App.Writer, "%d %s erased from the log; the tables follow when a sink meets it\n", len(ids), object)
+		printErased(c, object, len(ids), unseen, "the log; the tables follow when a sink meets it")
 		return nil
 	}
 	err = untilStopped(c.Context, func(ctx context.Context) error {
@@ -88,8 +90,18 @@ func runErase(c *cli.Context, p *parts) error {
 	if err != nil {
 		return err
 	}
-	printf(c.App.Writer, "%d %s erased from log and tables\n", len(ids), object)
+	printErased(c, object, len(ids), unseen, "log and tables")
 	return nil
+}
+
+// printErased says what was erased, and of what there was nothing.
+func printErased(c *cli.Context, object string, ids int, unseen []string, from string) {
+	if n := ids - len(unseen); n > 0 {
+		printf(c.App.Writer, "%d %s erased from %s\n", n, object, from)
+	}
+	for _, id := range unseen {
+		printf(c.App.Writer, "%s %s: the log never had it, so nothing of it was here; a mark keeps it out from now on. Is the id right?\n", object, id)
+	}
 }
 
 // copiesErased is how long the command waits for locks on copies of the tables: a rebuild's, or tables as of some time.
@@ -112,7 +124,7 @@ func erasable(args []string) (object string, ids []string, err error) {
 			ids = append(ids, id)
 		}
 	}
-	return args[0], ids, nil
+	return objectName(args[0], nil), ids, nil
 }
 
 // numbers returns ids that erasable has read.

@@ -91,6 +91,11 @@ func TestEraseLeavesNoValueInLogAndTables(t *testing.T) {
 	if r.stdout != "1 contacts erased from log and tables\n" {
 		t.Errorf("it says %q", r.stdout)
 	}
+	// Of an id that nobody ever saw there is nothing to erase, and that is what it says; singular names mean the type.
+	r = s.must(nil, "erase", "--yes", "contact", "77")
+	if !strings.HasPrefix(r.stdout, "contacts 77: the log never had it") || strings.Contains(r.stdout, "erased") || r.stderr != "" {
+		t.Errorf("of an unknown id it says %q %q", r.stdout, r.stderr)
+	}
 	if places := s.quoting(secret); len(places) > 0 {
 		t.Errorf("values are still in %v", places)
 	}

@@ -88,6 +88,9 @@ func runExpose(c *cli.Context, p *parts, objects []string) error {
 		return err
 	}
 	x := &sink.Exposer{Pool: pool, Schema: p.schema, DryRun: c.Bool("print")}
+	if objects, err = p.exposedNames(c, x, objects); err != nil {
+		return err
+	}
 	var r exposeResult
 	switch {
 	case len(objects) == 0:
@@ -113,6 +116,21 @@ func runExpose(c *cli.Context, p *parts, objects []string) error {
 		return err
 	}
 	return r.print(c, len(objects) > 0)
+}
+
+// exposedNames returns object types as the tables name them. What is exposed can be closed though its table is gone.
+func (p *parts) exposedNames(c *cli.Context, x *sink.Exposer, objects []string) ([]string, error) {
+	also := sink.Exposable()
+	if c.Bool("remove") {
+		exposed, err := x.List(c.Context)
+		if err != nil {
+			return objects, nil // whoever needs the list says better what is the matter with it
+		}
+		for _, e := range exposed {
+			also = append(also, e.Object)
+		}
+	}
+	return p.tableObjects(c.Context, x.Pool, objects, also...)
 }
 
 func exposures(c *cli.Context, objects []string) []sink.Exposure {
