@@ -106,6 +106,11 @@ func (h *hints) take(ctx context.Context, w hintWork) (batch hintBatch, err erro
 	}
 	batch, err = h.fetch(ctx, queue, w.most, true)
 	if err == nil && len(batch) == 0 {
+		// NATS rule: what is handed to a taker that no longer listens, such as a hint that was just given back, comes again
+		// only after hintAckWait.
+		if ctx.Err() != nil {
+			return nil, ctx.Err()
+		}
 		batch, err = h.fetch(ctx, queue, 1, false)
 	}
 	if err != nil || len(batch) == 0 || len(batch) >= w.most || w.linger == nil {
