@@ -197,7 +197,7 @@
 //     values of it, which Verify tells (TestWhatWasErasedBeforeTheStreamWasRecreatedStaysErased). A deletion for privacy during a rebuild leaves no value
 //     (TestADeletionForPrivacyDuringARebuildLeavesNoValue).
 //   - A log that was emptied, forgets by age or size, or was begun anew and not read whole yet does not empty the tables without
-//     leave (TestALogThatForgotDoesNotEmptyTheTables, TestALogBegunAnewAndReadWholeIsRebuiltWithoutForce).
+//     leave, and a plan says so before (TestALogThatForgotDoesNotEmptyTheTables, TestALogBegunAnewAndReadWholeIsRebuiltWithoutForce).
 //   - Its role owns the live schema and the copy's, and nothing else (TestARebuildNeedsNoMoreThanItsTwoSchemas); a transaction
 //     pooler will do (TestARebuildWorksThroughATransactionPooler).
 //   - A copy is not dropped with what others built on it (TestACopyIsNotDroppedWithWhatDependsOnIt).

@@ -15,10 +15,12 @@ type RebuildPlan struct {
 	Copy     string        `json:"copy"`
 	Messages int64         `json:"messages"` // last values in the log
 	Objects  []RebuildSize `json:"objects"`
-	Lost     []string      `json:"lost"`     // what does not carry over
-	Replaces bool          `json:"replaces"` // old tables of an earlier rebuild, which go
-	Stream   string        `json:"stream"`
-	NewLog   bool          `json:"new_log"` // the live tables are of another log: nothing of theirs is compared
+	Lost     []string      `json:"lost"` // what does not carry over
+	// Forgotten is how many rows of which object types the log lacks: without Force the rebuild would be ErrForgotten.
+	Forgotten []string `json:"forgotten"`
+	Replaces  bool     `json:"replaces"` // old tables of an earlier rebuild, which go
+	Stream    string   `json:"stream"`
+	NewLog    bool     `json:"new_log"` // the live tables are of another log: nothing of theirs is compared
 }
 
 // RebuildSize is how large a table is.
@@ -40,6 +42,9 @@ func (s *Sink) PlanRebuild(ctx context.Context, o RebuildOptions) (*RebuildPlan,
 	}
 	p.Replaces = found && c.Kind == CopyOld
 	if p.Lost, err = r.lost(ctx); err != nil {
+		return nil, err
+	}
+	if p.Forgotten, err = r.forgotten(ctx); err != nil {
 		return nil, err
 	}
 	rows, err := r.pool.Query(ctx, `select o.object, greatest(c.reltuples, 0)::bigint from `+quote(r.live, "objects")+` o

@@ -88,14 +88,24 @@ func TestALogThatForgotDoesNotEmptyTheTables(t *testing.T) {
 				t.Fatal(err)
 			}
 			before, s := r.state(), r.newTables()
-			_, err := s.Rebuild(t.Context(), sink.RebuildOptions{})
+			plan, err := s.PlanRebuild(t.Context(), sink.RebuildOptions{})
+			if err != nil {
+				t.Fatal(err)
+			}
+			_, err = s.Rebuild(t.Context(), sink.RebuildOptions{})
 			if !errors.Is(err, sink.ErrForgotten) || !strings.Contains(err.Error(), " of contacts") || !strings.Contains(err.Error(), "--force") {
 				t.Errorf("the rebuild is not refused, or does not say what to do: %v", err)
+			}
+			if said := strings.Join(plan.Forgotten, ", "); said == "" || !strings.Contains(err.Error(), said+",") {
+				t.Errorf("the plan said %q, and then %v", said, err)
 			}
 			if r.state() != before {
 				t.Error("the tables are not as they were")
 			}
 			r.rebuild(s, sink.RebuildOptions{Force: true})
+			if plan, err := s.PlanRebuild(t.Context(), sink.RebuildOptions{}); err != nil || len(plan.Forgotten) > 0 {
+				t.Errorf("of tables as the log is: %+v %v", plan, err)
+			}
 		})
 	}
 }
@@ -108,6 +118,9 @@ func TestALogBegunAnewAndReadWholeIsRebuiltWithoutForce(t *testing.T) {
 	r.recreateStream()
 	r.publish(definitions(t, "contacts", 0, "email", "string"), event("contacts", 1, 1, props{"email": "a"}),
 		control(t, 0, &schemas.Cursor{Portal: portal, Object: "contacts", BackfilledAt: streamCreated}))
+	if plan, err := r.newTables().PlanRebuild(t.Context(), sink.RebuildOptions{}); err != nil || len(plan.Forgotten) > 0 {
+		t.Errorf("%+v %v", plan, err)
+	}
 	r.rebuild(r.newTables(), sink.RebuildOptions{})
 	r.want("1", `select string_agg(id::text, ' ') from hubspot.contacts`)
 }

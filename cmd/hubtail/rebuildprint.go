@@ -2,6 +2,7 @@ package main
 
 import (
 	"fmt"
+	"strings"
 	"text/tabwriter"
 	"time"
 
@@ -34,6 +35,10 @@ func printRebuildPlan(c *cli.Context, p *sink.RebuildPlan) {
 	}
 	if p.Replaces {
 		printf(w, "the old tables that an earlier rebuild kept in schema %s go first\n", p.Copy)
+	}
+	if len(p.Forgotten) > 0 {
+		printf(w, "it would be refused: the log does not have %s, which the live tables have; let a source read HubSpot whole into the log first,\n"+
+			"or lose these rows with --force\n", strings.Join(p.Forgotten, ", "))
 	}
 	if printLost(c, p.Lost); len(p.Lost) == 0 {
 		printf(w, "everything on the tables carries over\n")
