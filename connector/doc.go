@@ -153,8 +153,10 @@
 //   - every object type of a portal can be read at once (TestAllObjectsAreReadAtOnce), by any of its names
 //     (TestObjectTypesHaveManyNames); what the token may not read is left out until it may (TestAllLeavesOutWhatTheTokenMayNotRead)
 //   - a custom object type that appears is read without a restart, also one that was named before it was there
-//     (TestACustomObjectThatAppearsIsReadWithoutARestart, TestACustomObjectThatAppearsIsPartOfAll); one that disappears is told of once and asked for no longer, until it
-//     is back (TestACustomObjectThatDisappearsIsAskedForNoLonger); a one-shot run needs those that are named
+//     (TestACustomObjectThatAppearsIsReadWithoutARestart, TestACustomObjectThatAppearsIsPartOfAll); receivers beside
+//     a source that does not lead, or none, learn it from the log (TestReceiversLearnCustomObjectsThatAppear), which they ask now
+//     and then (TestTypeIDsThatAreUnknownAreNotLookedForEveryTime); one that disappears is told of once and asked for no longer,
+//     until it is back (TestACustomObjectThatDisappearsIsAskedForNoLonger); a one-shot run needs those that are named
 //     (TestAOneShotRunNeedsTheCustomObjectsThatAreNamed)
 //   - the links of all records are in the log (TestLinksOfAllRecordsAreReadAfterTheFullRead), after one-shot runs, too
 //     (TestSyncReadsLinksToo); a set is published when it changed (TestASetOfLinksIsPublishedWhenItChanges,

@@ -40,6 +40,7 @@ type Receiver struct {
 	cfg     ReceiverConfig
 	hints   *hints
 	objects func() objectNames // that are read at the moment
+	custom  *customNames       // and those that another source reads
 	now     func() time.Time   // HubSpot's clock
 	logger  *slog.Logger
 	slots   chan struct{} // an element per delivery being read
@@ -68,7 +69,7 @@ func (s *Source) NewReceiver(cfg ReceiverConfig) (*Receiver, error) {
 	}
 	r := &Receiver{
 		cfg: cfg, hints: s.hints, objects: func() objectNames { return s.objects() }, now: s.cfg.Client.Now, logger: s.cfg.Logger.With("component", "webhooks"),
-		slots: make(chan struct{}, maxDeliveries),
+		slots: make(chan struct{}, maxDeliveries), custom: &customNames{source: s, again: customAgain, unknown: map[string]time.Time{}},
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -136,7 +137,10 @@ func (r *Receiver) receive(w http.ResponseWriter, req *http.Request) int {
 func (r *Receiver) store(ctx context.Context, events []webhookEvent) int {
 	var all []*schemas.Hint
 	ignored, lost := 0, 0
-	objects := r.objects()
+	objects, err := r.custom.with(ctx, r.objects(), customTypes(events))
+	if err != nil { // what is ignored for it, polling finds
+		r.stats.often(r.logger, "custom object types cannot be looked up in the log", err)
+	}
 	for i := range events {
 		list, why := events[i].hints(r.hints.portal, objects)
 		switch {
