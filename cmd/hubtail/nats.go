@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"path/filepath"
+	"slices"
 
 	"github.com/urfave/cli/v2"
 
@@ -17,30 +18,45 @@ func natsCommand() *cli.Command {
 		Name:  "nats",
 		Usage: "run the embedded NATS server alone, with a listener",
 		Description: "JetStream on disk, every acknowledged page synced. One disk is one disk: a cluster of three is the safe choice\n" +
-			"where the log must outlive a machine. Beyond this machine it listens only with --user and --password, or --token;\n" +
+			"where the log must outlive a machine. Beyond this machine it listens only with --nats-user and --nats-password, or\n" +
+			"--nats-token, as `hubtail up` does (the names without nats- do as well here);\n" +
 			"clients then use NATS_URL=nats://USER:PASSWORD@HOST:4222, or nats://TOKEN@HOST:4222.\n\n" +
-			"Example:\n  hubtail nats --data-dir /var/lib/hubtail --listen 127.0.0.1:4222",
-		Flags: flags(dataDirFlag,
-			&cli.StringFlag{Name: "listen", Usage: "`ADDRESS` to listen on", Value: defaultNATSListen, EnvVars: env("HUBTAIL_NATS_LISTEN")},
-			natsAccessFlags("")),
+			"Example:\n  hubtail nats --data-dir /var/lib/hubtail --nats-listen 127.0.0.1:4222",
+		Flags:  flags(dataDirFlag, natsListenFlag(defaultNATSListen, "listen"), natsAccessFlags("user", "password", "token")),
 		Before: noArguments,
 		Action: longRunning(runNATS),
 	}
 }
 
-// natsAccessFlags say who may connect to a server of ours; their names begin with prefix.
-func natsAccessFlags(prefix string) []cli.Flag {
-	return []cli.Flag{
-		&cli.StringFlag{Name: prefix + "user", Usage: "`NAME` that clients of the embedded NATS server must give", EnvVars: env("HUBTAIL_NATS_USER")},
-		&cli.StringFlag{Name: prefix + "password", Usage: "their password; better in the environment than on a command line", EnvVars: env("HUBTAIL_NATS_PASSWORD")},
-		&cli.StringFlag{Name: prefix + "token", Usage: "a token that they must give instead; better in the environment", EnvVars: env("HUBTAIL_NATS_TOKEN")},
+// natsListenFlag says where a server of ours listens.
+func natsListenFlag(value string, aliases ...string) cli.Flag {
+	return &cli.StringFlag{
+		Name: "nats-listen", Aliases: aliases, Value: value, EnvVars: env("HUBTAIL_NATS_LISTEN"),
+		Usage: "`ADDRESS` for clients of the embedded NATS server, for example 127.0.0.1:4222",
 	}
+}
+
+// natsAccessFlags say who may connect to a server of ours; aliases are other names of the three.
+func natsAccessFlags(aliases ...string) []cli.Flag {
+	all := []*cli.StringFlag{
+		{Name: "nats-user", Usage: "`NAME` that clients of the embedded NATS server must give", EnvVars: env("HUBTAIL_NATS_USER")},
+		{Name: "nats-password", Usage: "their password; better in the environment than on a command line", EnvVars: env("HUBTAIL_NATS_PASSWORD")},
+		{Name: "nats-token", Usage: "a token that they must give instead; better in the environment", EnvVars: env("HUBTAIL_NATS_TOKEN")},
+	}
+	var flags []cli.Flag
+	for i, f := range all {
+		if i < len(aliases) {
+			f.Aliases = slices.Clone(aliases[i : i+1])
+		}
+		flags = append(flags, f)
+	}
+	return flags
 }
 
 func runNATS(c *cli.Context, p *parts) error {
 	defer limitMemoryWithNATS(c.Context)()
-	p.natsListen = c.String("listen")
-	server, err := p.startNATS(c, "")
+	p.natsListen = c.String("nats-listen")
+	server, err := p.startNATS(c)
 	if err != nil {
 		return err
 	}
@@ -49,20 +65,19 @@ func runNATS(c *cli.Context, p *parts) error {
 	return nil
 }
 
-// startNATS starts the embedded server with the access that the flags of this prefix give, and stops it at the end.
-func (p *parts) startNATS(c *cli.Context, prefix string) (*localnats.Server, error) {
+// startNATS starts the embedded server with the access that the flags give, and stops it at the end.
+func (p *parts) startNATS(c *cli.Context) (*localnats.Server, error) {
 	opts := localnats.Options{StoreDir: filepath.Join(p.dataDir, "nats"), Listen: p.natsListen, Logger: p.log}
-	opts.User, opts.Password, opts.Token = c.String(prefix+"user"), c.String(prefix+"password"), c.String(prefix+"token")
+	opts.User, opts.Password, opts.Token = c.String("nats-user"), c.String("nats-password"), c.String("nats-token")
 	if (opts.User == "") != (opts.Password == "") {
-		return nil, usageError{fmt.Errorf("--%[1]suser and --%[1]spassword go together", prefix)}
+		return nil, usageError{errors.New("--nats-user and --nats-password go together")}
 	}
 	if opts.User != "" && opts.Token != "" {
-		return nil, usageError{fmt.Errorf("give --%[1]suser and --%[1]spassword, or --%[1]stoken, not both", prefix)}
+		return nil, usageError{errors.New("give --nats-user and --nats-password, or --nats-token, not both")}
 	}
 	server, err := localnats.Start(opts)
 	if errors.Is(err, localnats.ErrOpen) {
-		return nil, usageError{fmt.Errorf("%w: give --%suser and --%spassword (HUBTAIL_NATS_USER, HUBTAIL_NATS_PASSWORD) or --%stoken (HUBTAIL_NATS_TOKEN), or listen on 127.0.0.1",
-			err, prefix, prefix, prefix)}
+		return nil, usageError{fmt.Errorf("%w: give --nats-user and --nats-password (HUBTAIL_NATS_USER, HUBTAIL_NATS_PASSWORD) or --nats-token (HUBTAIL_NATS_TOKEN), or listen on 127.0.0.1", err)}
 	}
 	if errors.Is(err, localnats.ErrInUse) {
 		return nil, p.inUse(err)

@@ -16,8 +16,7 @@ func upCommand() *cli.Command {
 			"nats CLI and other subscribers reach the log of the embedded server, too.\n\n" +
 			"Example:\n  HUBSPOT_ACCESS_TOKEN=... DATABASE_URL=... hubtail up --data-dir /var/lib/hubtail",
 		Flags: flags(hubspotFlags, natsFlags, replicasFlag, postgresFlags, consumerFlag, objectFlags, linkFlags, pollFlag, settleFlag, rereadFlags, verifyFlag, dataDirFlag, adminFlag, pageFlags, alertFlags, webhookFlags,
-			&cli.StringFlag{Name: "nats-listen", Usage: "`ADDRESS` for other clients of the embedded NATS server, for example 127.0.0.1:4222", EnvVars: env("HUBTAIL_NATS_LISTEN")},
-			natsAccessFlags("nats-")),
+			natsListenFlag(""), natsAccessFlags()),
 		Before: noArguments,
 		Action: longRunning(runUp),
 	}
@@ -78,7 +77,7 @@ func (p *parts) upNATS(c *cli.Context) (jetstream.JetStream, error) {
 		}
 		return p.connectNATS(c.Context, true)
 	}
-	server, err := p.startNATS(c, "nats-")
+	server, err := p.startNATS(c)
 	if err != nil {
 		return nil, err
 	}
