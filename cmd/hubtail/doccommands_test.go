@@ -13,7 +13,8 @@ import (
 
 // foreign are texts of other programs among those that docs/operations.md explains.
 var foreign = []string{"no such host", "network is unreachable", "db.PROJECT.supabase.co", "prepared statement ... does not exist", "already exists",
-	"permission denied for schema", "cannot execute ... in a read-only transaction", "hubspot answered 401", "hubspot answered 403 MISSING_SCOPES"}
+	"permission denied for schema", `relation "hubspot. ..." does not exist`, "column ... does not exist", "database ... does not exist",
+	"cannot execute ... in a read-only transaction", "hubspot answered 401", "hubspot answered 403 MISSING_SCOPES"}
 
 // TestErrorsInDocumentsAreThoseOfTheProgram looks for what the tables of docs/operations.md explain in the source.
 func TestErrorsInDocumentsAreThoseOfTheProgram(t *testing.T) {
