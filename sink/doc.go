@@ -135,8 +135,11 @@
 //   - An object type is exposed to the roles that are named, with the rows and columns that are named, and to nobody else
 //     (TestExposeShowsChosenObjectsToChosenRolesOnly, TestExposeInPublicTakesBackWhatSupabaseGrantsByDefault); policies of the
 //     owner's own decide, if so wished (TestPoliciesOfTheOwnerDecideWhatIsExposed). What exposes it follows new columns and
-//     types (TestExposedViewsFollowTheTable) and leaves no trace in the end (TestWhatIsNoLongerExposedLeavesNoTrace). Realtime
-//     shows no more than that (TestRealtimeSeesWhatTheRoleMaySee). What is in the way is said (TestExposeSaysWhatIsInTheWay).
+//     types (TestExposedViewsFollowTheTable) and leaves no trace in the end (TestWhatIsNoLongerExposedLeavesNoTrace). Conditions
+//     that were noted are read again before a policy is made of them (TestANotedPolicyIsReadAgainBeforeItIsMade). Realtime
+//     shows no more than that (TestRealtimeSeesWhatTheRoleMaySee), reads it from the server's log, and goes on after a rebuild,
+//     of which it hears nothing (TestRealtimeReadsChangesOfExposedTablesFromTheServersLog). What is in the way is said
+//     (TestExposeSaysWhatIsInTheWay).
 //   - A role that owns the schema and may create others suffices for all of it, and reaches nothing else
 //     (TestTheDocumentedRoleSufficesAndReachesNothingElse). A reader sees all records, those of later object types too, and
 //     changes nothing (TestAReaderReadsAllRecordsAndChangesNothing).

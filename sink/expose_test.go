@@ -111,6 +111,23 @@ func TestExposeShowsChosenObjectsToChosenRolesOnly(t *testing.T) {
 	})
 }
 
+// TestANotedPolicyIsReadAgainBeforeItIsMade notes a condition that no expose of today would take, and has the table lose its
+// policy: one that was noted must not become one that shows what is purged.
+func TestANotedPolicyIsReadAgainBeforeItIsMade(t *testing.T) {
+	t.Parallel()
+	b := exposedBundle(t, pgtest.NewDatabase(t))
+	b.expose(sink.Exposure{Object: "contacts"})
+	b.exec(`drop policy hubtail_expose on hubspot.contacts`)
+	b.exec(`update hubspot.exposed set policy = 'true) or (true' where object = 'contacts'`)
+	b.apply(definitions(t, "contacts", 8, "email", "string", "age", "number", "city", "string"))
+	b.want("0", `select count(*) from pg_policy where polrelid = 'hubspot.contacts'::regclass`)
+	b.wantAs("", "authenticated", `select id from hubspot_api.contacts`)
+	b.exec(`update hubspot.exposed set policy = 'id < 2' where object = 'contacts'`)
+	b.apply(definitions(t, "contacts", 9, "email", "string", "age", "number", "city", "string", "zip", "string"))
+	b.wantAs("1", "authenticated", `select id from hubspot_api.contacts`)
+	b.want("id,age,email,city,zip", `select string_agg(attname, ',' order by attnum) from pg_attribute where attrelid = 'hubspot_api.contacts'::regclass and attnum > 0`)
+}
+
 func TestPoliciesOfTheOwnerDecideWhatIsExposed(t *testing.T) {
 	t.Parallel()
 	b := exposedBundle(t, pgtest.NewDatabase(t))

@@ -59,7 +59,7 @@ func RefreshExposed(ctx context.Context, tx pgx.Tx, schema, object string) (prob
 	}
 	for _, e := range all {
 		err := pgx.BeginFunc(ctx, tx, func(tx pgx.Tx) error { return refreshView(ctx, tx, schema, &e) })
-		if refused(err) {
+		if refused(err) || errors.Is(err, ErrExposure) {
 			problem = fmt.Errorf("%s does not show what is new in %s (run `hubtail expose %s` once more): %w", e.View, object, object, err)
 		} else if err != nil {
 			return nil, fmt.Errorf("refresh %s: %w", e.View, err)
@@ -115,7 +115,15 @@ func refreshView(ctx context.Context, tx pgx.Tx, schema string, e *exposed) erro
 	}
 	var has bool
 	err = tx.QueryRow(ctx, `select exists (select from pg_policy where polrelid = to_regclass($1) and polname = $2)`, quote(schema, e.table), policyName).Scan(&has)
-	if err != nil || has {
+	if err != nil || has || e.Policy == PolicyNone {
+		return err
+	}
+	// What is noted may be older than the rules by which conditions are read, or somebody else's. Without a policy nobody
+	// sees a row.
+	if fault := conditionFault(e.Policy); fault != "" {
+		return fmt.Errorf("%w: the noted policy's condition %s", ErrExposure, fault)
+	}
+	if _, err := tx.Exec(ctx, "set local standard_conforming_strings = on"); err != nil { // which conditionFault reads by
 		return err
 	}
 	return s.execAll(ctx, policySQL(schema, e))
