@@ -72,6 +72,7 @@
 //   - verify finds every one of a thousand planted differences of fourteen kinds under live changes, nothing else, and one
 //     --repair leaves none (TestVerifyFindsAThousandDifferencesOfFourteenKinds); it does what it can without a database or a
 //     token (TestVerifyWorksWithoutADatabaseAndWithoutAToken)
+//   - a NATS or Postgres that does not answer is said with what to do about it (TestNothingThereIsAFailureThatSaysWhat)
 //   - an object type that is not there is wrong usage, of every command, and its singular and type id mean it
 //     (TestObjectTypesThatNobodyHasAreWrongUsageEverywhere)
 //   - erase leaves no value of a record in log and tables, and nothing brings it back (TestEraseLeavesNoValueInLogAndTables);

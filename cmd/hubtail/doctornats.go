@@ -26,7 +26,7 @@ func checkNATS(_ context.Context, d *doctor, f *findings) {
 		f.none("no NATS_URL: the log is that of `hubtail up` in --data-dir %s; give it --nats-listen %s and set NATS_URL=nats://%[2]s here to look at it", d.dataDir, defaultNATSListen)
 		return
 	case err != nil:
-		f.fail(natsTrouble(d, err))
+		f.fail(natsTrouble(d.natsCreds, err))
 		return
 	}
 	if err := jetlog.CheckServer(nc); err != nil {
@@ -53,12 +53,12 @@ func isPublic(address string) bool {
 	return err == nil && ip != nil && ip.IsGlobalUnicast() && !ip.IsPrivate()
 }
 
-func natsTrouble(d *doctor, err error) (what, why, fix string) {
+func natsTrouble(creds string, err error) (what, why, fix string) {
 	what, why = err.Error(), "nothing is logged or applied without NATS"
 	text := strings.ToLower(what)
 	switch {
 	case errors.Is(err, os.ErrNotExist), strings.Contains(text, "no such file"):
-		fix = "NATS_CREDS names a file that is not there: " + d.natsCreds
+		fix = strings.TrimSuffix("NATS_CREDS names a file that is not there: "+creds, ": ")
 	case errors.Is(err, nats.ErrAuthorization), strings.Contains(text, "authorization"), strings.Contains(text, "authentication"):
 		fix = "user, password, token or credentials file are not those of the server: check NATS_URL (nats://user:password@host:4222) and NATS_CREDS"
 	case errors.Is(err, nats.ErrSecureConnRequired), strings.Contains(text, "secure connection required"):
@@ -211,7 +211,7 @@ func checkPermissions(ctx context.Context, d *doctor, f *findings) {
 	}
 	refused, known, err := d.refusedSubjects(ctx)
 	if err != nil {
-		f.fail(natsTrouble(d, err))
+		f.fail(natsTrouble(d.natsCreds, err))
 		return
 	}
 	var purposes []string

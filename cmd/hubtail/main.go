@@ -44,7 +44,7 @@ func run(ctx context.Context, args []string) error {
 		fmt.Fprintln(os.Stderr, "hubtail: interrupted before it was done")
 	case err != nil:
 		// Postgres' connection errors come with a line per address.
-		fmt.Fprintln(os.Stderr, "hubtail:", plain(strings.ReplaceAll(err.Error(), "\n\t", " ")))
+		fmt.Fprintln(os.Stderr, "hubtail:", plain(strings.ReplaceAll(err.Error(), "\n\t", " ")+adviceOn(err)))
 	}
 	return err
 }

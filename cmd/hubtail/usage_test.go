@@ -258,8 +258,9 @@ func TestNothingThereIsAFailureThatSaysWhat(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()
 	for args, words := range map[string]string{
-		"migrate": "connect to postgres 127.0.0.1:1",
-		"sync":    "connect to nats nats://127.0.0.1:1",
+		"migrate":       "connect to postgres 127.0.0.1:1 DATABASE_URL `hubtail doctor`",
+		"sync":          "connect to nats nats://127.0.0.1:1 NATS_URL `hubtail doctor` `hubtail nats`",
+		"history 0-1 5": "connect to nats nats://127.0.0.1:1 NATS_URL `hubtail doctor` `hubtail nats`",
 	} {
 		r := hubtail(t, dir, append(secrets(), "HUBTAIL_LOG_LEVEL=debug"), strings.Fields(args)...)
 		requireNoSecret(t, r)
