@@ -38,7 +38,8 @@ type Applier struct {
 	log                      *slog.Logger
 	catalogue                catalogue
 	rowSets                  rowSetPool
-	heldFor                  string // schema of the live tables whose held columns keep their types in this copy, too; "": this is none
+	skip                     map[uint64]bool // sequences of messages that are not applied: a rebuild applies them later
+	heldFor                  string          // schema of the live tables whose held columns keep their types in this copy, too; "": this is none
 
 	fence     atomic.Int64 // the newest sequence this Applier committed: a database that lacks it was set back
 	allNew    atomic.Bool  // the last batch was big and all of it new: write the next without looking what is there

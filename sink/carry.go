@@ -16,8 +16,6 @@ type carried struct {
 	after []string
 	// outgoing are for the tables that were live, in their new place: closed, and out of every publication.
 	outgoing []string
-	// later follow the swap and may take time: foreign keys are checked.
-	later []string
 	// lost is what does not carry over, and why.
 	lost []string
 }
@@ -106,19 +104,6 @@ select format('drop trigger %I on %s', tgname, @copy::text) from pg_trigger wher
 union all
 select format('alter table %s drop constraint %I', @copy::text, conname) from pg_constraint where conrelid = @live::oid and contype = 'f'`
 
-// foreignSQL returns foreign keys of the table, and of others on it, without a check of the rows. In the order of o: the
-// others' are dropped first.
-const foreignSQL = `
-select o, s, later from (
-select 0 as o, format('alter table %s drop constraint %I', c.conrelid::regclass, c.conname) as s, null as later
- from pg_constraint c where c.confrelid = @live::oid and c.conrelid <> @live::oid and c.contype = 'f' and c.conrelid <> all(@all::oid[])
-union all
-select 1, format('alter table %s add constraint %I %s%s', case when c.conrelid = any(@all::oid[]) then @name::text else c.conrelid::regclass::text end,
-  c.conname, pg_get_constraintdef(c.oid), case when c.convalidated then ' not valid' else '' end),
- case when c.convalidated then format('alter table %s validate constraint %I', case when c.conrelid = any(@all::oid[]) then @name::text else c.conrelid::regclass::text end, c.conname) end
- from pg_constraint c where c.contype = 'f' and (c.conrelid = @live::oid or c.confrelid = @live::oid and c.conrelid <> all(@all::oid[]))
-) as statements order by o, s`
-
 // viewsSQL replaces the views that read the live tables (@all) by themselves: their text then finds the new tables.
 // Postgres rule: create or replace view keeps the view's identity, so that rights, comments and views on it stay.
 const viewsSQL = `
@@ -204,12 +189,13 @@ func (c *carried) readTable(ctx context.Context, tx pgx.Tx, p pair, live uint32,
 	if err != nil {
 		return err
 	}
-	args := pgx.NamedArgs{"live": live, "other": other, "all": all, "name": p.liveTable(), "copy": p.otherTable(), "schema": p.other, "properties": properties}
+	args := pgx.NamedArgs{"live": live, "other": other, "all": all, "name": p.liveTable(), "copy": p.otherTable(), "schema": p.other,
+		"properties": properties, "unchecked": unchecked}
 	for _, part := range []struct {
 		to  *[]string
 		sql string
 	}{
-		{&c.before, storageSQL}, {&c.before, settingsSQL}, {&c.before, constraintsSQL}, {&c.before, indexesSQL}, {&c.before, indexSettingsSQL},
+		{&c.before, storageSQL}, {&c.before, droppedSQL}, {&c.before, settingsSQL}, {&c.before, constraintsSQL}, {&c.before, indexesSQL}, {&c.before, indexSettingsSQL},
 		{&c.before, constraintCommentsSQL}, {&c.after, defaultsSQL}, {&c.after, rightsSQL}, {&c.after, publicationsSQL},
 	} {
 		found, err := statements(ctx, tx, part.sql, args)
@@ -248,15 +234,11 @@ func (c *carried) readForeignKeys(ctx context.Context, tx pgx.Tx, args pgx.Named
 	}
 	var order int
 	var statement string
-	var later *string
-	_, err = pgx.ForEachRow(rows, []any{&order, &statement, &later}, func() error {
+	_, err = pgx.ForEachRow(rows, []any{&order, &statement}, func() error {
 		if order == 0 {
 			c.outgoing = append(c.outgoing, statement)
 		} else {
 			c.after = append(c.after, statement)
-		}
-		if later != nil {
-			c.later = append(c.later, *later)
 		}
 		return nil
 	})

@@ -64,6 +64,15 @@ select format('alter table %s alter column %I %s', @name::text, l.attname, coale
  and pg_get_expr(d.adbin, d.adrelid) is distinct from pg_get_expr(e.adbin, e.adrelid)
  and (l.attname = any(@properties) or coalesce(pg_get_expr(d.adbin, d.adrelid) not like 'nextval(%', true))`
 
+// droppedSQL takes off a table, which was live once or is being made, the constraints and indexes that the live one no longer has.
+const droppedSQL = `
+select format('alter table %s drop constraint %I', @copy::text, n.conname) from pg_constraint n
+ where n.conrelid = @other::oid and n.contype in ('c', 'u', 'x') and not exists (select from pg_constraint c where c.conrelid = @live::oid and c.conname = n.conname)
+union all
+select format('drop index %s', n.indexrelid::regclass) from pg_index n join pg_class i on i.oid = n.indexrelid
+ where n.indrelid = @other::oid and not n.indisprimary and not exists (select from pg_constraint c where c.conindid = n.indexrelid and c.conrelid = n.indrelid)
+ and not exists (select from pg_index x join pg_class l on l.oid = x.indexrelid where x.indrelid = @live::oid and l.relname = i.relname)`
+
 // constraintsSQL returns checks, unique and exclusion constraints. Foreign keys come after the swap.
 const constraintsSQL = `
 select format('alter table %s add constraint %I %s', @copy::text, c.conname, pg_get_constraintdef(c.oid)) from pg_constraint c

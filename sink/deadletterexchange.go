@@ -29,7 +29,7 @@ func (r *rebuilding) exchangeDeadLetters(ctx context.Context, tx pgx.Tx, objects
 	if err != nil {
 		return err
 	}
-	_, err = tx.Exec(ctx, `insert into `+live+` select * from `+other+` where stream = $1 and (seq = any($3) or $2 and origin = 'source'
+	err = r.insertStatic(ctx, tx, "dead_letters", r.copy, r.live, `where stream = $1 and (seq = any($3) or $2 and origin = 'source'
 		and seq > (select coalesce(max(seq), 0) from `+quote(r.live, "positions")+` where stream = $1)) on conflict do nothing`,
 		r.a.stream, r.whole(), coming)
 	if err != nil {
@@ -38,7 +38,7 @@ func (r *rebuilding) exchangeDeadLetters(ctx context.Context, tx pgx.Tx, objects
 	if _, err := tx.Exec(ctx, `delete from `+other+` where `+ours, args...); err != nil {
 		return err
 	}
-	if _, err := tx.Exec(ctx, `insert into `+other+` select * from `+live+` where stream = $1 and seq = any($2) on conflict do nothing`, r.a.stream, were); err != nil {
+	if err := r.insertStatic(ctx, tx, "dead_letters", r.live, r.copy, `where stream = $1 and seq = any($2) on conflict do nothing`, r.a.stream, were); err != nil {
 		return err
 	}
 	_, err = tx.Exec(ctx, `delete from `+live+` where `+ours+` and seq <> all($4)`, append(args, coming)...)
@@ -51,14 +51,18 @@ func (r *rebuilding) exchangeStreams(ctx context.Context, tx pgx.Tx, objects []s
 	live, other := quote(r.live, "dead_letters"), quote(r.copy, "dead_letters")
 	const theirs, passing = ` where stream = $1 and ($2 or object = any($3))`, ` where stream = 'passing ' || $1::text`
 	args := []any{r.a.stream, r.whole(), objects}
+	c, err := r.staticColumns(ctx, tx, "dead_letters")
+	if err != nil {
+		return err
+	}
 	for _, step := range []struct {
 		sql  string
 		args []any
 	}{
 		{`update ` + live + ` set stream = 'passing ' || $1::text` + theirs, args},
-		{`insert into ` + live + ` select * from ` + other + theirs, args},
+		{`insert into ` + live + ` (` + c.all + `) select ` + c.all + ` from ` + other + theirs, args},
 		{`delete from ` + other + theirs, args},
-		{`insert into ` + other + ` select * from ` + live + passing, args[:1]},
+		{`insert into ` + other + ` (` + c.all + `) select ` + c.all + ` from ` + live + passing, args[:1]},
 		{`delete from ` + live + passing, args[:1]},
 		{`update ` + other + ` set stream = $1` + passing, args[:1]},
 	} {

@@ -180,6 +180,14 @@
 //     (TestARebuildRefusesWhatIsBuiltOnAnAlteredColumn). The owner's triggers do not fire for it.
 //   - What the owner built on a column holds its type in the new table, too, whenever it comes or goes
 //     (TestWhatHoldsAColumnsTypeHoldsItThroughARebuild).
+//   - What a constraint, a unique index, a foreign key or a trigger of the owner's refused stays a dead letter, and the record's
+//     version before stays in its place; so does what no sink has applied yet and the new tables refuse. What only the new tables
+//     would refuse, or a rollback's, is not lost for it: nothing is swapped (TestWhatTheLiveTablesRefusedStaysRefusedThroughARebuild,
+//     TestWhatOnlyTheNewTableRefusesIsNotLost).
+//   - Foreign keys are looked at before the swap (TestTablesThatAForeignKeyWouldNotHoldForAreNotSwappedIn), and made valid again
+//     after it, by the next rebuild or start of a sink if this one is killed (TestAForeignKeyIsCheckedThoughTheRebuildWasKilled).
+//   - Columns of the owner's on the static tables stay, with their values in the rows that stay
+//     (TestTheOwnersColumnsOfStaticTablesSurviveARebuild, TestARebuildKnowsTheColumnsOfLinks).
 //   - No last value of a long log is left out (TestAReaderOfLastValuesMissesNone), and a shadow that is not as the log says is
 //     never swapped in (TestAShadowThatIsNotAsTheLogIsNotSwappedIn).
 //   - Interrupted at any point, the live tables are whole, old or new, and the next rebuild comes through

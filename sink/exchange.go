@@ -36,37 +36,40 @@ func (r *rebuilding) exchangeRows(ctx context.Context, tx pgx.Tx, pairs []pair) 
 	if err := r.exchangeDeadLetters(ctx, tx, objects); err != nil {
 		return fmt.Errorf("exchange dead_letters: %w", err)
 	}
-	erased := `insert into %s select * from %s where object = any($1) on conflict do nothing`
 	for _, sides := range [][2]string{{r.live, r.copy}, {r.copy, r.live}} {
-		if _, err := tx.Exec(ctx, fmt.Sprintf(erased, quote(sides[0], "erased"), quote(sides[1], "erased")), objects); err != nil {
+		if err := r.insertStatic(ctx, tx, "erased", sides[1], sides[0], `where object = any($1) on conflict do nothing`, objects); err != nil {
 			return fmt.Errorf("exchange erased: %w", err)
 		}
 	}
 	if r.whole() {
-		if err := execAll(ctx, tx, fmt.Sprintf(`insert into %s select * from %s on conflict do nothing`, quote(r.live, "sync_logs"), quote(r.copy, "sync_logs"))); err != nil {
+		if err := r.insertStatic(ctx, tx, "sync_logs", r.copy, r.live, `on conflict do nothing`); err != nil {
 			return fmt.Errorf("exchange sync_logs: %w", err)
 		}
 	}
 	return r.exchangePositions(ctx, tx)
 }
 
-// exchange lets the rows of some object types change places.
+// exchange lets the rows of some object types change places. Those that stay keep what they have in the owner's columns.
 func (r *rebuilding) exchange(ctx context.Context, tx pgx.Tx, table string, objects []string) error {
 	live, other := quote(r.live, table), quote(r.copy, table)
 	var rows string
 	if err := tx.QueryRow(ctx, `select coalesce(jsonb_agg(to_jsonb(t)), '[]')::text from `+live+` t where object = any($1)`, objects).Scan(&rows); err != nil {
 		return err
 	}
+	c, err := r.staticColumns(ctx, tx, table)
+	if err != nil {
+		return err
+	}
 	for _, sql := range []string{
-		`delete from ` + live + ` where object = any($1)`,
-		`insert into ` + live + ` select * from ` + other + ` where object = any($1)`,
+		`delete from ` + live + ` where object = any($1) and (` + c.key + `) not in (select ` + c.key + ` from ` + other + `)`,
+		`insert into ` + live + ` (` + c.all + `) select ` + c.all + ` from ` + other + ` where object = any($1)` + c.replaced(),
 		`delete from ` + other + ` where object = any($1)`,
 	} {
 		if _, err := tx.Exec(ctx, sql, objects); err != nil {
 			return err
 		}
 	}
-	_, err := tx.Exec(ctx, `insert into `+other+` select * from jsonb_populate_recordset(null::`+other+`, $1::text::jsonb)`, rows)
+	_, err = tx.Exec(ctx, `insert into `+other+` select * from jsonb_populate_recordset(null::`+other+`, $1::text::jsonb)`, rows)
 	return err
 }
 

@@ -87,7 +87,8 @@ type rebuilding struct {
 	lock       pgx.Tx      // keeps other rebuilds away
 	registered time.Time   // when the copy became what this run works on
 	tried      []time.Time // when the tries of the swap began: what the copy has of one that was committed
-	later      []string    // after the swap
+	fills      bool        // the copy is made from the log: a rebuild, no rollback
+	careful    bool        // what the owner has on the tables refuses rows: it is there before them
 	result     *Rebuilt
 	phase      string
 	since      time.Time
@@ -138,11 +139,16 @@ func (s *Sink) newRebuilding(ctx context.Context, o RebuildOptions) (*rebuilding
 	if err := r.look(ctx, info); err != nil {
 		return nil, err
 	}
+	r.newApplier(info.Created)
+	return r, nil
+}
+
+// newApplier makes the one that writes to the copy.
+func (r *rebuilding) newApplier(created time.Time) {
 	r.a = NewApplier(ApplierConfig{
-		Pool: r.pool, Schema: r.copy, Stream: s.cfg.Stream, Created: info.Created, Consumer: s.cfg.Consumer, Portal: r.portal, Logger: r.log,
+		Pool: r.pool, Schema: r.copy, Stream: r.s.cfg.Stream, Created: created, Consumer: r.s.cfg.Consumer, Portal: r.portal, Logger: r.log,
 	})
 	r.a.heldFor = r.live
-	return r, nil
 }
 
 // look reads what the live tables are.

@@ -92,7 +92,7 @@ func (r *rebuilding) lost(ctx context.Context) (lost []string, err error) {
 		for _, p := range pairs {
 			own, err := r.ownColumns(ctx, tx, p.object, p.name)
 			for _, c := range own {
-				if c.lost != "" && p.object != "" {
+				if c.lost != "" {
 					lost = append(lost, c.lost)
 				}
 			}
@@ -101,6 +101,11 @@ func (r *rebuilding) lost(ctx context.Context) (lost []string, err error) {
 			}
 			if err := mayChange(ctx, tx, p); err != nil {
 				return err
+			}
+			if gone, err := r.forgotEarlier(ctx, tx, p); err != nil {
+				return err
+			} else if gone != "" {
+				lost = append(lost, gone)
 			}
 			if err := noneAltered(ctx, tx, p); err != nil {
 				return err

@@ -24,8 +24,9 @@ func (s *Sink) Rebuild(ctx context.Context, o RebuildOptions) (*Rebuilt, error) 
 	if err != nil {
 		return nil, err
 	}
+	r.fills = true
 	return r.run(ctx, "rebuild", []rebuildStep{
-		{"preparing", r.prepareShadow}, {"reading", r.fill}, {"indexing", r.finishTables}, {"catching up", r.catchUp}, {"comparing", r.check},
+		{"preparing", r.prepareShadow}, {"reading", r.fill}, {"indexing", r.finishTables}, {"catching up", r.catchUpRefused}, {"comparing", r.check},
 		{"swapping", r.swap}, {"after the swap", r.after},
 	})
 }
@@ -44,7 +45,16 @@ func (r *rebuilding) run(ctx context.Context, what string, steps []rebuildStep) 
 	if len(r.result.Lost) > 0 && !r.o.Force {
 		return r.result, fmt.Errorf("%w: %s", ErrNotCarried, strings.Join(r.result.Lost, "; "))
 	}
-	if err := r.runSteps(ctx, steps); err != nil {
+	if err := finishForeignKeys(ctx, r.pool, r.live, r.log); err != nil {
+		return r.result, err
+	}
+	err = r.runSteps(ctx, steps)
+	if errors.Is(err, errRefusedRows) && r.fills && !r.careful {
+		r.log.InfoContext(ctx, "what is on the live tables refuses rows: they are made once more, so that these become dead letters", "cause", err)
+		r.startOver()
+		err = r.runSteps(ctx, steps)
+	}
+	if err != nil {
 		return r.result, fmt.Errorf("%s, %w", what, err)
 	}
 	r.result.Position, r.result.Seconds = r.position, time.Since(began).Seconds()
@@ -84,6 +94,9 @@ func (r *rebuilding) fill(ctx context.Context) error {
 	if err := r.seedErased(ctx); err != nil {
 		return err
 	}
+	if err := r.readRefused(ctx); err != nil {
+		return err
+	}
 	err = r.replay(ctx, jetstream.OrderedConsumerConfig{FilterSubjects: r.filters(), DeliverPolicy: jetstream.DeliverLastPerSubjectPolicy}, head)
 	if err != nil {
 		return err
@@ -102,6 +115,9 @@ func (r *rebuilding) fill(ctx context.Context) error {
 		}
 	}
 	if err := r.moveTo(ctx, head); err != nil {
+		return err
+	}
+	if err := r.keepEarlier(ctx, r.live); err != nil {
 		return err
 	}
 	return r.dateTombstones(ctx)
@@ -123,59 +139,6 @@ func (r *rebuilding) definitions(ctx context.Context) error {
 		message := Message{Message: schemas.Message{Subject: m.Subject, Header: m.Header, Data: m.Data}, Seq: m.Sequence}
 		if err := r.a.Apply(ctx, []Message{message}, 0); err != nil {
 			return err
-		}
-	}
-	return nil
-}
-
-// seedErased makes tombstones in the copy of what was deleted for privacy, in whichever log: nothing brings it back. Their
-// sequence is 0, below that of any deletion which this log has.
-func (r *rebuilding) seedErased(ctx context.Context) error {
-	for _, object := range r.objects {
-		t, err := r.a.catalogue.load(ctx, r.pool, object)
-		if err != nil {
-			return err
-		}
-		if t == nil {
-			continue
-		}
-		err = pgx.BeginFunc(ctx, r.pool, func(tx pgx.Tx) error {
-			rows, err := tx.Query(ctx, `select record_id from `+quote(r.live, "erased")+` where object = $1 order by 1`, object)
-			if err != nil {
-				return err
-			}
-			set := &rowSet{table: t}
-			var id int64
-			_, err = pgx.ForEachRow(rows, []any{&id}, func() error {
-				set.rows = append(set.rows, tombstone(id, 0))
-				return nil
-			})
-			if err != nil || len(set.rows) == 0 {
-				return err
-			}
-			return writeTombstones(ctx, tx, r.copy, set)
-		})
-		if err != nil {
-			return fmt.Errorf("keep erased what was erased of %s: %w", object, err)
-		}
-	}
-	return nil
-}
-
-// dateTombstones gives the tombstones whose deletion the log's last messages do not have what the live ones say.
-func (r *rebuilding) dateTombstones(ctx context.Context) error {
-	pairs, err := r.pairs(ctx, r.pool)
-	if err != nil || !r.sameLog {
-		return err
-	}
-	for _, p := range pairs {
-		if p.object == "" {
-			continue
-		}
-		_, err := r.pool.Exec(ctx, `update `+p.otherTable()+` n set _seq = l._seq, _updated_at = l._updated_at from `+p.liveTable()+` l
-			where l.id = n.id and n._purged and n._seq = 0 and l._purged and l._seq <= $1`, int64(r.position))
-		if err != nil && classify(err) != faultSchema { // one of the two is not there
-			return fmt.Errorf("keep erased what was erased of %s: %w", p.object, err)
 		}
 	}
 	return nil
@@ -298,6 +261,9 @@ func (r *rebuilding) dress(ctx context.Context) error {
 		}
 		for _, sql := range c.before {
 			if err := execAll(ctx, tx, sql); err != nil {
+				if classify(err) == faultData && r.fills && !r.careful {
+					err = errors.Join(errRefusedRows, err)
+				}
 				return fmt.Errorf("carry over: %s: %w", sql, err)
 			}
 		}
@@ -343,18 +309,26 @@ func (r *rebuilding) check(ctx context.Context) error {
 	if err := r.compareLive(ctx); err != nil {
 		return err
 	}
+	if err := r.checkRefused(ctx); err != nil {
+		return err
+	}
+	if err := r.checkForeign(ctx); err != nil {
+		return err
+	}
 	return r.checkForgotten(ctx)
 }
 
 // after does what may take time: foreign keys are checked, and the dead letters go of what the source has read since.
 func (r *rebuilding) after(ctx context.Context) error {
-	if err := r.dropRead(ctx); err != nil {
-		return err
+	broken, err := validateForeignKeys(ctx, r.pool, r.live)
+	switch {
+	case err != nil:
+		return fmt.Errorf("the tables are swapped in, but foreign keys are still to be checked, which the next rebuild or start of a sink does: %w", err)
+	case len(broken) > 0 && !r.o.Force:
+		return fmt.Errorf("the tables are swapped in, but rows refer to records that are not there: not valid is %s", joinShort(broken))
 	}
-	for _, sql := range r.later {
-		if _, err := r.pool.Exec(ctx, sql); err != nil {
-			return fmt.Errorf("the tables are swapped in, but a foreign key does not hold (%s): %w", sql, err)
-		}
+	for _, key := range broken {
+		r.result.Lost = append(r.result.Lost, key+": it stays not valid, since rows refer to records that are not there")
 	}
-	return nil
+	return r.dropRead(ctx)
 }

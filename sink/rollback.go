@@ -3,6 +3,9 @@ package sink
 import (
 	"context"
 	"fmt"
+	"slices"
+
+	"github.com/jackc/pgx/v5"
 )
 
 // Rollback puts the tables back that the last rebuild replaced, caught up with the log, so that nobody sees an older state. It is a
@@ -28,7 +31,7 @@ func (s *Sink) Rollback(ctx context.Context, o RebuildOptions) (*Rebuilt, error)
 	}
 	r.registered = c.CreatedAt
 	return r.run(ctx, "rollback", []rebuildStep{
-		{"catching up", r.reattach}, {"indexing", r.dress}, {"swapping", r.swap}, {"after the swap", r.after},
+		{"catching up", r.reattach}, {"indexing", r.dressOld}, {"swapping", r.swap}, {"after the swap", r.after},
 	})
 }
 
@@ -46,6 +49,35 @@ func (r *rebuilding) reattach(ctx context.Context) error {
 	r.position = pos.seq
 	r.a.fence.Store(int64(pos.high))
 	return r.catchUp(ctx)
+}
+
+// dressOld gives the old tables what the live ones have by now, and applies again what they refused once and the live ones did
+// not: what refused it is gone.
+func (r *rebuilding) dressOld(ctx context.Context) error {
+	if err := r.dress(ctx); err != nil {
+		return err
+	}
+	if !r.foreign {
+		rows, err := r.pool.Query(ctx, `select seq from `+quote(r.copy, "dead_letters")+` o where stream = $1 and origin = 'sink'
+			and not exists (select from `+quote(r.live, "dead_letters")+` l where l.stream = o.stream and l.seq = o.seq)`, r.a.stream)
+		if err != nil {
+			return fmt.Errorf("read what the old tables refused: %w", err)
+		}
+		seqs, err := pgx.CollectRows(rows, pgx.RowTo[int64])
+		if err != nil {
+			return fmt.Errorf("read what the old tables refused: %w", err)
+		}
+		for batch := range slices.Chunk(seqs, redriveRows) {
+			letters, err := ListDeadLetters(ctx, r.pool, r.copy, DeadLetters{Stream: r.a.stream, Seqs: batch}, false)
+			if err == nil {
+				_, err = r.a.redrive(ctx, r.stream, letters)
+			}
+			if err != nil {
+				return fmt.Errorf("apply again what the old tables refused: %w", err)
+			}
+		}
+	}
+	return r.checkForeign(ctx)
 }
 
 // DropOld drops the old tables that the last rebuild kept, or what an interrupted one left.

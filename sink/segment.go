@@ -76,6 +76,9 @@ func (a *Applier) split(messages []Message) ([]*segment, error) {
 	var segments []*segment
 	var current *segment
 	for _, m := range messages {
+		if a.skip[m.Seq] {
+			continue
+		}
 		subject, err := schemas.ParseSubject(m.Subject)
 		if err == nil {
 			if err := a.checkPortal(subject.Portal); err != nil {

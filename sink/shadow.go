@@ -35,6 +35,17 @@ func (r *rebuilding) prepareShadow(ctx context.Context) error {
 	if err := migrations.Apply(ctx, r.pool, r.copy); err != nil {
 		return err
 	}
+	if err := r.seed(ctx); err != nil || !r.careful {
+		return err
+	}
+	if err := r.dress(ctx); err != nil {
+		return err
+	}
+	return r.foreignFirst(ctx)
+}
+
+// seed makes the tables.
+func (r *rebuilding) seed(ctx context.Context) error {
 	return pgx.BeginFunc(ctx, r.pool, func(tx pgx.Tx) error {
 		if err := execAll(ctx, tx, ddlTimeouts, "revoke all on schema "+quote(r.copy)+" from public",
 			// Built when the links are in, with the owner's own.
@@ -44,8 +55,30 @@ func (r *rebuilding) prepareShadow(ctx context.Context) error {
 		if err := r.seedCatalogue(ctx, tx); err != nil {
 			return err
 		}
+		if err := r.seedLinks(ctx, tx); err != nil {
+			return err
+		}
 		return r.seedStorage(ctx, tx)
 	})
+}
+
+// seedLinks adds the owner's columns to the tables of links.
+func (r *rebuilding) seedLinks(ctx context.Context, tx pgx.Tx) error {
+	if !r.whole() {
+		return nil
+	}
+	for name := range linkColumnNames {
+		own, err := r.ownColumns(ctx, tx, "", name)
+		if err != nil {
+			return err
+		}
+		for _, c := range own {
+			if err := execAll(ctx, tx, "alter table "+quote(r.copy, name)+" "+c.clause); err != nil {
+				return fmt.Errorf("add the owner's column %s to %s: %w", c.name, name, err)
+			}
+		}
+	}
+	return nil
 }
 
 // seedStorage lets the tables be stored as the live ones are, before there is anything in them.
@@ -152,10 +185,9 @@ func (r *rebuilding) checkOurs(ctx context.Context, tx pgx.Tx) error {
 // seedCatalogue makes the tables as the live ones are: what the log's own definitions no longer name has a column too, and
 // so have the owner's own.
 func (r *rebuilding) seedCatalogue(ctx context.Context, tx pgx.Tx) error {
-	objects := ` where object = any($1)`
 	// The log may know nothing of what was deleted for privacy before it began, however long ago that was.
 	for _, table := range []string{"objects", "properties", "erased"} {
-		if _, err := tx.Exec(ctx, `insert into `+quote(r.copy, table)+` select * from `+quote(r.live, table)+objects, r.objects); err != nil {
+		if err := r.insertStatic(ctx, tx, table, r.live, r.copy, `where object = any($1)`, r.objects); err != nil {
 			return fmt.Errorf("copy %s: %w", table, err)
 		}
 	}
@@ -252,7 +284,7 @@ func (r *rebuilding) ownColumns(ctx context.Context, tx pgx.Tx, object, name str
 		lateral (select a.attidentity <> '' or coalesce(pg_get_expr(d.adbin, d.adrelid) like 'nextval(%', false) as own) s
 		where a.attrelid = to_regclass($2) and a.attnum > 0 and not a.attisdropped and a.attname <> all($3)
 		and not exists (select from `+quote(r.live, "properties")+` p where p.object = $1 and a.attname in (p.column_name, p.next_name))
-		order by a.attnum`, object, quote(r.live, name), reservedNames())
+		order by a.attnum`, object, quote(r.live, name), reservedNames(object, name))
 	if err != nil {
 		return nil, err
 	}
@@ -262,7 +294,11 @@ func (r *rebuilding) ownColumns(ctx context.Context, tx pgx.Tx, object, name str
 	})
 }
 
-func reservedNames() []string {
+// reservedNames returns the columns that a table of records, or else one of links, has from the beginning.
+func reservedNames(object, table string) []string {
+	if object == "" {
+		return linkColumnNames[table].all
+	}
 	names := make([]string, 0, len(reservedColumns))
 	for name := range reservedColumns {
 		names = append(names, name)
@@ -273,8 +309,9 @@ func reservedNames() []string {
 // copyOwnSQL gives the rows of a pair's other table the values that the live rows have in the owner's columns; "" if there are
 // none.
 func (r *rebuilding) copyOwnSQL(ctx context.Context, tx pgx.Tx, p pair) (string, error) {
+	key := []string{"id"}
 	if p.object == "" {
-		return "", nil
+		key = linkColumnNames[p.name].key
 	}
 	own, err := r.ownColumns(ctx, tx, p.object, p.name)
 	if err != nil {
@@ -290,6 +327,7 @@ func (r *rebuilding) copyOwnSQL(ctx context.Context, tx pgx.Tx, p pair) (string,
 	if len(sets) == 0 {
 		return "", nil
 	}
-	return fmt.Sprintf(`update %s n set %s from %s l where l.id = n.id and row(%s)::text is distinct from row(%s)::text`,
-		p.otherTable(), strings.Join(sets, ", "), p.liveTable(), strings.Join(mine, ", "), strings.Join(theirs, ", ")), nil
+	return fmt.Sprintf(`update %s n set %s from %s l where row(l.%s) = row(n.%s) and row(%s)::text is distinct from row(%s)::text`,
+		p.otherTable(), strings.Join(sets, ", "), p.liveTable(), strings.Join(key, ", l."), strings.Join(key, ", n."),
+		strings.Join(mine, ", "), strings.Join(theirs, ", ")), nil
 }

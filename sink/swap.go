@@ -197,6 +197,9 @@ func (r *rebuilding) trySwap(ctx context.Context) error {
 			own = append(own, sql)
 		}
 	}
+	if err := r.noneRefused(ctx, tx, pairs); err != nil {
+		return err
+	}
 	if err := r.noErasuresDue(ctx, tx); err != nil {
 		return err
 	}
@@ -215,7 +218,6 @@ func (r *rebuilding) trySwap(ctx context.Context) error {
 	script = slices.Concat(script, own, moves, c.outgoing, c.after, []string{"commit"})
 	// One message: the tables are locked for no longer than Postgres needs, however slow the way there is.
 	locked := time.Now()
-	r.later = c.later
 	if err := execAll(ctx, tx, strings.Join(script, ";\n")); err != nil {
 		return fmt.Errorf("swap: %w", err)
 	}
