@@ -60,7 +60,7 @@ func (s *Sink) BuildAsOf(ctx context.Context, o AsOfOptions) (*AsOf, error) {
 	began := time.Now()
 	for attempt := 0; ; attempt++ {
 		b := &pastBuilder{Sink: s, o: o, live: s.cfg.Schema, result: AsOf{Schema: o.Schema, At: o.At, Objects: o.Objects}}
-		err := b.patiently(ctx, func() error { return b.prepare(ctx) })
+		err := b.prepare(ctx)
 		if err == nil {
 			err = b.build(ctx)
 		}
@@ -88,9 +88,19 @@ type pastBuilder struct {
 	registered time.Time // when the copy was
 }
 
-// prepare makes the empty schema and registers it, in this order: a deletion for privacy that meets a registered copy
-// without tables takes it for dropped. Nothing of the log is read before it is registered.
+// prepare makes the empty schema and registers it, before and after: a deletion for privacy that meets a registered copy
+// without tables takes it for dropped, and what is left of a run that dies is a copy of ours. Nothing of the log is read before.
 func (b *pastBuilder) prepare(ctx context.Context) error {
+	for _, step := range []func(context.Context) error{b.look, b.clear, b.register, b.migrate, b.register, b.begin} {
+		if err := b.patiently(ctx, func() error { return step(ctx) }); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// look reads what the live tables are.
+func (b *pastBuilder) look(ctx context.Context) error {
 	live, stream, _, err := b.open(ctx)
 	if err != nil {
 		return err
@@ -98,19 +108,28 @@ func (b *pastBuilder) prepare(ctx context.Context) error {
 	if b.portal = live.portalName(); b.portal == "" {
 		return fmt.Errorf("nothing of stream %s was ever applied to schema %s: run a sink first", b.cfg.Stream, b.live)
 	}
-	if b.server, err = b.serverStart(ctx); err != nil {
-		return err
-	}
-	if err := b.clear(ctx); err != nil {
-		return err
-	}
-	if err := migrations.Apply(ctx, b.cfg.Pool, b.o.Schema); err != nil {
-		return fmt.Errorf("%w (a role that may not create schemas: once, as an administrator, `create schema %s authorization ...`)", err, quote(b.o.Schema))
-	}
-	err = RegisterCopy(ctx, b.cfg.Pool, b.live, Copy{
-		Schema: b.o.Schema, Kind: CopyAsOf, Stream: b.cfg.Stream, Objects: b.o.Objects, AsOfSeq: b.o.At.Seq, AsOf: b.o.At.Time, Phase: "reading the log",
+	b.a = NewApplier(ApplierConfig{
+		Pool: b.cfg.Pool, Schema: b.o.Schema, Stream: b.cfg.Stream, Created: stream.CachedInfo().Created,
+		Consumer: asOfConsumer + time.Now().UTC().Format(time.RFC3339Nano), Portal: b.portal, Logger: b.cfg.Logger,
 	})
-	if err != nil {
+	b.server, err = b.serverStart(ctx)
+	return err
+}
+
+// migrate makes the schema and its static tables. A copy without a schema is none: it is taken off the list.
+func (b *pastBuilder) migrate(ctx context.Context) error {
+	err := migrations.Apply(ctx, b.cfg.Pool, b.o.Schema)
+	if err == nil {
+		return nil
+	}
+	_, _ = b.cfg.Pool.Exec(ctx, `delete from `+quote(b.live, "copies")+` where schema_name = $1 and to_regnamespace($2) is null`,
+		b.o.Schema, quote(b.o.Schema)) // if that fails, too, the next build does it
+	return fmt.Errorf("%w (a role that may not create schemas: once, as an administrator, `create schema %s authorization ...`)", err, quote(b.o.Schema))
+}
+
+// begin registers which tables these are, and writes the row that every transaction looks for from here on.
+func (b *pastBuilder) begin(ctx context.Context) error {
+	if err := noteIdentity(ctx, b.cfg.Pool, b.live, b.o.Schema); err != nil {
 		return err
 	}
 	c, _, err := FindCopy(ctx, b.cfg.Pool, b.live, b.o.Schema)
@@ -118,48 +137,36 @@ func (b *pastBuilder) prepare(ctx context.Context) error {
 		return err
 	}
 	b.registered = c.CreatedAt
-	b.a = NewApplier(ApplierConfig{
-		Pool: b.cfg.Pool, Schema: b.o.Schema, Stream: b.cfg.Stream, Created: stream.CachedInfo().Created,
-		Consumer: asOfConsumer + time.Now().UTC().Format(time.RFC3339Nano), Portal: b.portal, Logger: b.cfg.Logger,
-	})
-	const begun = 1 // from here on every transaction looks for this row
-	err = b.a.movePosition(ctx, begun, 0)
-	b.a.fence.Store(begun)
+	const begun = 1
+	if err = b.a.movePosition(ctx, begun, 0); err == nil {
+		b.a.fence.Store(begun)
+	}
 	return err
+}
+
+// register notes the copy in the live schema.
+func (b *pastBuilder) register(ctx context.Context) error {
+	return RegisterCopy(ctx, b.cfg.Pool, b.live, Copy{
+		Schema: b.o.Schema, Kind: CopyAsOf, Stream: b.cfg.Stream, Objects: b.o.Objects, AsOfSeq: b.o.At.Seq, AsOf: b.o.At.Time, Phase: "reading the log",
+	})
 }
 
 // clear makes room for the schema: one that is an as-of copy of this log goes, with what an earlier run left in it. Anything
 // else stays, but for an empty schema.
 func (b *pastBuilder) clear(ctx context.Context) error {
-	if b.o.Schema == b.live {
-		return fmt.Errorf("%w: %s has the live tables", ErrNotAsOf, b.live)
+	if err := checkCopySchema(ctx, b.cfg.Pool, b.live, b.o.Schema, CopyAsOf); errors.Is(err, ErrCopyTaken) {
+		return fmt.Errorf("%w: %w", ErrNotAsOf, err)
+	} else if err != nil {
+		return err
 	}
 	c, registered, err := FindCopy(ctx, b.cfg.Pool, b.live, b.o.Schema)
 	switch {
-	case err != nil:
+	case err != nil || !registered:
 		return err
-	case registered && c.Kind == CopyAsOf && c.Stream == b.cfg.Stream:
-		return DropCopy(ctx, b.cfg.Pool, b.live, b.o.Schema)
-	case registered:
-		return fmt.Errorf("%w: %s is registered as %s of stream %s; choose another name", ErrNotAsOf, b.o.Schema, c.Kind, c.Stream)
+	case c.Stream != b.cfg.Stream:
+		return fmt.Errorf("%w: %s has tables of stream %s; name another one", ErrNotAsOf, b.o.Schema, c.Stream)
 	}
-	var taken bool
-	err = b.cfg.Pool.QueryRow(ctx, `select exists (select from pg_class where relnamespace = to_regnamespace($1))`, quote(b.o.Schema)).Scan(&taken)
-	if err != nil {
-		return fmt.Errorf("look at schema %s: %w", b.o.Schema, err)
-	}
-	if taken && !b.isLeftover(ctx) {
-		return fmt.Errorf("%w: %s has tables that are not registered as a copy of %s; choose another name", ErrNotAsOf, b.o.Schema, b.live)
-	}
-	return nil
-}
-
-// isLeftover reports whether the schema has what a run left that died before it could register it: migrated tables, to
-// which nothing was ever applied.
-func (b *pastBuilder) isLeftover(ctx context.Context) (empty bool) {
-	err := b.cfg.Pool.QueryRow(ctx, `select not exists (select from `+quote(b.o.Schema, "positions")+`) and not exists (select from `+
-		quote(b.o.Schema, "objects")+`) and exists (select from `+quote(b.o.Schema, "schema_migrations")+`)`).Scan(&empty)
-	return err == nil && empty
+	return DropCopy(ctx, b.cfg.Pool, b.live, b.o.Schema)
 }
 
 // build fills the schema. What it cannot fill because too little is kept, it drops again.

@@ -281,13 +281,17 @@ func TestTablesAsOfAMomentTakeNoSchemaOfOthers(t *testing.T) {
 	if err := build("blank"); err != nil {
 		t.Errorf("into an empty schema: %v", err)
 	}
-	// What a run left that died before it could register it is taken over.
-	r.exec(`delete from hubspot.copies where schema_name = 'blank'`)
+	// What a run left that died is taken over: it is registered.
+	r.exec(`update hubspot.copies set installation = null where schema_name = 'blank'`)
 	r.exec(`truncate blank.positions, blank.objects cascade`)
 	if err := build("blank"); err != nil {
 		t.Errorf("into what a crash left: %v", err)
 	}
 	r.want("as_of "+strconv.FormatUint(then, 10)+" ''", `select concat_ws(' ', kind, as_of_seq, quote_literal(phase)) from hubspot.copies where schema_name = 'blank'`)
+	r.exec(`delete from hubspot.copies where schema_name = 'blank'; truncate blank.positions, blank.objects cascade`)
+	if err := build("blank"); !errors.Is(err, sink.ErrNotAsOf) {
+		t.Errorf("into migrated tables that are not registered: %v", err)
+	}
 }
 
 func TestOfTwoBuildsOfOneSchemaTheLaterOneIsThere(t *testing.T) {

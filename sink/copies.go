@@ -39,8 +39,8 @@ type Copy struct {
 	UpdatedAt time.Time `json:"updated_at"`
 }
 
-// ErrCopyTaken says that a schema is registered as a copy of another kind.
-var ErrCopyTaken = errors.New("the schema holds another copy")
+// ErrCopyTaken says that a schema is registered as a copy of another kind, or holds what is no copy of the live tables.
+var ErrCopyTaken = errors.New("the schema is taken")
 
 // RegisterCopy notes a copy in the live schema. It must come before the log is read for the copy: what is deleted for
 // privacy later is then deleted there too, and what was deleted before is no longer in the log. A copy of the same name and
@@ -120,13 +120,13 @@ func ForgetCopy(ctx context.Context, db execer, live, schema string) error {
 }
 
 // DropCopy drops a copy's schema with everything in it, and takes it off the list, all or nothing. It fails, and says what is in
-// the way, if something outside the schema depends on its tables.
+// the way, if something outside the schema depends on its tables, and with ErrCopyTaken if what is there is no copy of ours.
 func DropCopy(ctx context.Context, pool *pgxpool.Pool, live, schema string) error {
-	if schema == live {
-		return fmt.Errorf("schema %s has the live tables: it is no copy", schema)
-	}
 	return pgx.BeginFunc(ctx, pool, func(tx pgx.Tx) error {
 		if _, err := tx.Exec(ctx, ddlTimeouts); err != nil {
+			return err
+		}
+		if err := checkCopySchema(ctx, tx, live, schema, allCopies...); err != nil {
 			return err
 		}
 		outside, err := dependentsOutside(ctx, tx, schema)

@@ -2,6 +2,7 @@ package sink
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"time"
 
@@ -99,9 +100,17 @@ func (a *Applier) eraseInCopy(ctx context.Context, schema string) error {
 	return nil
 }
 
+// isGone reports whether the copy's tables are no more: dropped by hand, whatever has its name since.
 func (a *Applier) isGone(ctx context.Context, schema string) (gone bool, err error) {
 	err = a.pool.QueryRow(ctx, `select to_regclass($1) is null`, quote(schema, "objects")).Scan(&gone)
-	return gone, err
+	if err != nil || gone {
+		return gone, err
+	}
+	err = checkCopySchema(ctx, a.pool, a.schema, schema, allCopies...)
+	if errors.Is(err, ErrCopyTaken) {
+		return true, nil
+	}
+	return false, err
 }
 
 // eraseObjectInCopy erases records of one object type in a copy, by the statements that erase in the live tables, and strikes

@@ -212,7 +212,9 @@
 //   - Its role owns the live schema and the copy's, and nothing else (TestARebuildNeedsNoMoreThanItsTwoSchemas); a transaction
 //     pooler will do (TestARebuildWorksThroughATransactionPooler).
 //   - A copy is not dropped with what others built on it (TestACopyIsNotDroppedWithWhatDependsOnIt).
-//   - A schema that holds anything and is no copy of these tables is not touched (TestARebuildTakesNoSchemaOfSomebodyElse),
+//   - A schema that holds anything and is no copy of these tables is not touched (TestARebuildTakesNoSchemaOfSomebodyElse), one that
+//     was made anew under a copy's name neither, by whatever drops, fills or erases in copies
+//     (TestASchemaMadeAnewUnderACopysNameIsLeftAlone),
 //     nor a table of the owner's that has a new type's name (TestARebuildLeavesAnOwnersTableOfATypesNameAlone).
 //
 // # What a comparison leaves out

@@ -2,6 +2,7 @@ package sink
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 
@@ -103,7 +104,12 @@ func (s *Sink) DropOld(ctx context.Context, schema string) (dropped Copy, err er
 		return c, err
 	}
 	if !mayCreate { // the next rebuild could not make the schema again: it stays, empty
-		return c, r.emptySchema(ctx)
+		err = r.emptySchema(ctx, allCopies...)
+	} else {
+		err = DropCopy(ctx, s.cfg.Pool, s.cfg.Schema, schema)
 	}
-	return c, DropCopy(ctx, s.cfg.Pool, s.cfg.Schema, schema)
+	if errors.Is(err, ErrCopyTaken) { // nothing of ours is left there
+		return c, errors.Join(fmt.Errorf("nothing was dropped, and schema %s is taken off the list of copies: %w", schema, err), ForgetCopy(ctx, s.cfg.Pool, s.cfg.Schema, schema))
+	}
+	return c, err
 }

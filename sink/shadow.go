@@ -22,7 +22,7 @@ func (r *rebuilding) prepareShadow(ctx context.Context) error {
 	if err := r.ensureSchema(ctx); err != nil {
 		return err
 	}
-	if err := r.emptySchema(ctx); err != nil {
+	if err := r.emptySchema(ctx, CopyShadow, CopyOld); err != nil {
 		return err
 	}
 	err := RegisterCopy(ctx, r.pool, r.live, Copy{Schema: r.copy, Kind: CopyShadow, Stream: r.a.stream, Objects: r.o.Objects, Phase: "preparing"})
@@ -33,6 +33,9 @@ func (r *rebuilding) prepareShadow(ctx context.Context) error {
 		return err
 	}
 	if err := migrations.Apply(ctx, r.pool, r.copy); err != nil {
+		return err
+	}
+	if err := noteIdentity(ctx, r.pool, r.live, r.copy); err != nil {
 		return err
 	}
 	if err := r.seed(ctx); err != nil || !r.careful {
@@ -117,9 +120,9 @@ func (r *rebuilding) ensureSchema(ctx context.Context) error {
 	return err
 }
 
-// emptySchema drops all that the copy's schema has, which a rebuild before this one left there. The schema stays, since the
+// emptySchema drops all that the copy's schema has, a copy of one of the kinds, which was left there. The schema stays, since the
 // role may own it without the right to create another.
-func (r *rebuilding) emptySchema(ctx context.Context) error {
+func (r *rebuilding) emptySchema(ctx context.Context, kinds ...CopyKind) error {
 	return pgx.BeginFunc(ctx, r.pool, func(tx pgx.Tx) error {
 		if _, err := tx.Exec(ctx, ddlTimeouts); err != nil {
 			return err
@@ -128,7 +131,7 @@ func (r *rebuilding) emptySchema(ctx context.Context) error {
 		if _, err := tx.Exec(ctx, `select from `+quote(r.live, "copies")+` where schema_name = $1 for update`, r.copy); err != nil {
 			return err
 		}
-		if err := r.checkOurs(ctx, tx); err != nil {
+		if err := checkCopySchema(ctx, tx, r.live, r.copy, kinds...); err != nil {
 			return err
 		}
 		outside, err := dependentsOutside(ctx, tx, r.copy)
@@ -157,29 +160,6 @@ func (r *rebuilding) emptySchema(ctx context.Context) error {
 		}
 		return ForgetCopy(ctx, tx, r.live, r.copy)
 	})
-}
-
-// checkOurs refuses a schema that holds anything and is not registered as a shadow or old copy of these tables: all of it would
-// be dropped. One that is registered and has no tables of migrations is what somebody made under the name since.
-func (r *rebuilding) checkOurs(ctx context.Context, tx pgx.Tx) error {
-	var kind, foreign *string
-	var migrated bool
-	// Postgres rule: whatever is in a schema depends on it; a default right, which may stay, does so automatically.
-	err := tx.QueryRow(ctx, `select (select kind from `+quote(r.live, "copies")+` where schema_name = $2),
-		coalesce((select min(relname) from pg_class where relnamespace = n.oid and relkind in ('r', 'p', 'v', 'm', 'f', 'S')),
-			(select min(pg_describe_object(classid, objid, objsubid)) from pg_depend
-			 where refclassid = 'pg_namespace'::regclass and refobjid = n.oid and deptype <> 'a')),
-		to_regclass($3) is not null from (select to_regnamespace($1)::oid as oid) n`,
-		quote(r.copy), r.copy, quote(r.copy, "schema_migrations")).Scan(&kind, &foreign, &migrated)
-	switch {
-	case err != nil:
-		return err
-	case kind != nil && *kind == string(CopyAsOf):
-		return fmt.Errorf("schema %s has tables as of some time: %w; name another one with --copy", r.copy, ErrCopyTaken)
-	case foreign != nil && (kind == nil || !migrated):
-		return fmt.Errorf("schema %s has %s and is no copy of these tables: %w; name another one with --copy", r.copy, *foreign, ErrCopyTaken)
-	}
-	return nil
 }
 
 // seedCatalogue makes the tables as the live ones are: what the log's own definitions no longer name has a column too, and
