@@ -3,8 +3,13 @@ package main
 import (
 	"context"
 	"encoding/json"
+	"io"
+	"os"
+	"os/exec"
+	"strings"
 	"testing"
 
+	"github.com/creack/pty"
 	"github.com/nats-io/nats.go/jetstream"
 
 	"github.com/hubtail/hubtail/connector"
@@ -42,5 +47,26 @@ func TestBackfillDryRunSaysWhatItWouldCostAndWritesNothing(t *testing.T) {
 	}
 	if records != plan.Records {
 		t.Errorf("%d records were planned, %d read", plan.Records, records)
+	}
+}
+
+func TestBackfillShowsBarsOnATerminalAndNothingOfWhatIsSoonOverElsewhere(t *testing.T) {
+	t.Parallel()
+	s := newStack(t, smallPortal())
+	s.env = []string{"DATABASE_URL=", "HUBTAIL_OBJECTS=contacts,deals"}
+	cmd := exec.CommandContext(t.Context(), os.Args[0], "backfill")
+	cmd.Dir, cmd.Env = t.TempDir(), s.environ()
+	tty, err := pty.StartWithSize(cmd, &pty.Winsize{Rows: 50, Cols: 120})
+	must(t, err)
+	defer tty.Close()
+	shown, _ := io.ReadAll(tty) // it ends with an error where the other side has closed it
+	must(t, cmd.Wait())
+	for _, want := range []string{"contacts   " + strings.Repeat("\u2588", barWidth), "130 / 130", "deals", "15 / 15", "100%  done"} {
+		if !strings.Contains(string(shown), want) {
+			t.Errorf("%q is not in\n%s", want, shown)
+		}
+	}
+	if r := s.must(nil, "sync"); strings.Contains(r.stderr, "contacts") {
+		t.Errorf("sync says %q", r.stderr)
 	}
 }

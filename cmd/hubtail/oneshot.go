@@ -54,15 +54,18 @@ func onePass(c *cli.Context, p *parts, pass func(context.Context, *connector.Sou
 		fmt.Fprintf(os.Stderr, "hubtail: no database given: the changes are in the log only (%s)\n", where)
 	}
 	started := time.Now()
+	shown := func(ctx context.Context) error {
+		return withProgress(ctx, source, c.Command.Name == "backfill", func(ctx context.Context) error { return pass(ctx, source) })
+	}
 	err = untilStopped(c.Context, func(ctx context.Context) error {
 		if p.databaseURL == "" {
-			return pass(ctx, source)
+			return shown(ctx)
 		}
 		s, _, err := p.newSink(ctx, js)
 		if err != nil {
 			return err
 		}
-		return passAndApply(ctx, s, func(ctx context.Context) error { return pass(ctx, source) },
+		return passAndApply(ctx, s, shown,
 			func(ctx context.Context) error { return waitApplied(ctx, js, p.stream, source.Portal(), s) })
 	})
 	printPass(c, source, client.Usage().Sent(), time.Since(started))
