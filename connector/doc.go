@@ -144,6 +144,8 @@
 //     doubled or out of order, and every watermark keeps its word at the place where it stands
 //     (TestChaosLosesNothing, TestChaosWithWebhooksLosesNothing; make chaos for a million changes, and what the cursor rules
 //     of other connectors lose: TestChaosSeesWhatOtherRulesLose)
+//   - what a full read will cost is known before, within a fifth and five requests, and asking it writes nothing
+//     (TestBackfillPlanIsWhatTheBackfillThenCosts, TestLoadForecastTakesTheTimeThatTheQuotaAllows, TestBackfillPlanWritesNothing)
 //   - a cycle without changes costs one request per object type, one with a hundred at most two, an idle portal under a
 //     fifth of the smallest daily quota (TestAQuietCycleCostsOneRequest, TestIdlePortalStaysWithinAFifthOfTheQuota)
 //   - values of a new property reach the log though no record changed (TestNewPropertyIsReadForAllRecords), after a crash

@@ -47,7 +47,8 @@
 //     deploy/nats have (TestAlertsNeedNoMoreRightsThanUsersHave)
 //   - sync and backfill take nothing from a running source (TestSyncAndBackfillBesideARunningSourceSayWhoLeads)
 //   - backfill --dry-run says what a full read would cost, within a fifth, and writes nothing: no stream, no schema, no
-//     directory (TestBackfillDryRunSaysWhatItWouldCostAndWritesNothing)
+//     directory (TestBackfillDryRunSaysWhatItWouldCostAndWritesNothing); backfill shows how far it is
+//     (TestBackfillShowsBarsOnATerminalAndNothingOfWhatIsSoonOverElsewhere)
 //   - status names what needs attention (TestStatusSaysWhatNeedsAttention) and asks HubSpot nothing
 //     (TestStatusOfAHealthyPortal)
 //   - init tries every answer (TestInitTriesEveryAnswer), shows no secret, asks on a terminal only (TestInitAsksAPersonAtATerminal,
