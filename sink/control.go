@@ -23,20 +23,6 @@ func (a *Applier) queueControl(batch *pgconn.Batch, s *segment, position uint64)
 		p := s.pipelines[object]
 		queuePipelines(batch, a.schema, p.value, int64(p.seq))
 	}
-	for _, object := range slices.Sorted(maps.Keys(s.cursors)) {
-		if c := s.cursors[object]; c.seq <= position {
-			queueCursor(batch, a.schema, c.value, int64(c.seq))
-		} else {
-			a.queueWithheld(batch, "cursor", withheldCursor(c.value), c.seq)
-		}
-	}
-	for _, r := range s.runs {
-		if r.seq <= position {
-			queueRun(batch, a.schema, r.value, int64(r.seq))
-		} else {
-			a.queueWithheld(batch, "run", withheldRun(r.value), r.seq)
-		}
-	}
 	for _, d := range s.dead {
 		d.queue(batch, a.schema, a.stream)
 	}
@@ -46,6 +32,7 @@ func (a *Applier) queueControl(batch *pgconn.Batch, s *segment, position uint64)
 		}
 	}
 	queueErasures(batch, a.schema, s.groups)
+	a.queueProgress(batch, s, position)
 }
 
 // queueCursor notes how far the source is. It is only for a cursor that the position has reached: what its watermark

@@ -56,7 +56,7 @@
 //     (TestADeletionForPrivacyReachesEveryCopy), those that cannot take it at once later
 //     (TestADeletionForPrivacyThatACopyCannotTakeIsNotForgotten), without waiting for them (TestACopyDroppedByHandHoldsNothingUp).
 //     Where the owner's constraint refuses the tombstone the row is deleted, and stays away; where that is refused, too, a
-//     dead letter stays, and verify and erase name the row (TestADeletionForPrivacyThatTheOwnerRefusesIsNotLost).
+//     dead letter stays, and verify and erase, of what was merged into it as well, name the row (TestADeletionForPrivacyThatTheOwnerRefusesIsNotLost).
 //   - A message is acknowledged only after its transaction is committed (TestPostgresGoingAwayOnlyDelays,
 //     TestStoppingCommitsAndAcknowledgesWhatWasBegun).
 //   - A message that cannot be applied goes to dead_letters with its reason, payload and SQLSTATE; all others are applied
@@ -96,8 +96,10 @@
 //     (TestAWatermarkIsVisibleWithTheRowsItPromises), however many sinks share the consumer and are killed and added
 //     (TestNoWatermarkIsEarlyThoughSinksAreKilledAndAdded). With several busy ones it is withheld until all of them have
 //     got that far: a second, or the consumer's 20 s before it delivers again what a killed one had
-//     (TestPromisesKeepUpWithBusySinks). It speaks of what the log still has: of a record that changed more often than the
-//     log keeps, after a watermark and before the sink got to it, the state that comes is a later one, and later.
+//     (TestPromisesKeepUpWithBusySinks). No sink waits for another one that waits for it
+//     (TestAWatermarkThatIsReleasedWaitsForNoneThatIsWritten). It speaks of what the log still has: of a record that changed
+//     more often than the log keeps, after a watermark and before the sink got to it, the state that comes is a later one, and
+//     later.
 //   - A change of definitions loses no value, whatever type becomes which and back
 //     (TestEveryChangeOfTypeKeepsEveryRawValue, TestATypeChangeLosesNothing, TestATypeChangeToTextIsRefilledFromTheLog,
 //     TestANewPropertyGetsAColumnAndItsEarlierValues, TestAnArchivedPropertyKeepsItsColumn,

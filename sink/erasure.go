@@ -9,7 +9,7 @@ import (
 )
 
 // queueErasures removes what the tables have of records that were deleted for privacy beside their rows, and notes that the
-// copies of the tables have to do the same. It comes last in a transaction.
+// copies of the tables have to do the same. It comes after rows, links and dead letters.
 func queueErasures(batch *pgconn.Batch, schema string, groups []*group) {
 	if p := purged(groups); len(p.ids) > 0 {
 		queueErased(batch, schema, groups)

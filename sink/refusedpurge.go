@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strconv"
 	"strings"
 
 	"github.com/jackc/pgx/v5"
@@ -99,19 +100,27 @@ func reasonOf(err error) string {
 // isPurgeLetter is the condition for dead letters d that are deletions for privacy: those stay until they were carried out.
 const isPurgeLetter = `d.origin = 'sink' and d.headers->'ce-type'->>0 like '%.purged'`
 
+// mergeDepth bounds how far CheckErased follows merges of records that were merged before: HubSpot merges two at a time.
+const mergeDepth = 50
+
 // CheckErased reports whether the tables have carried out the deletions for privacy of records: each is in the table erased,
-// and neither it nor what was merged into it has a row with values. The error names those that have not, and what refused.
+// and neither it nor what was merged into it, directly or by way of others, has a row with values. (A tombstone no longer says
+// what it was merged into.) The error names those that have not, and what refused.
 func (s *Sink) CheckErased(ctx context.Context, object string, ids ...int64) error {
 	a := NewApplier(ApplierConfig{Pool: s.cfg.Pool, Schema: s.cfg.Schema, Stream: s.cfg.Stream, Logger: s.cfg.Logger})
 	left := `select i from unnest($2::bigint[]) i where not exists (select from ` + quote(a.schema, "erased") + ` e where e.object = $1 and e.record_id = i)`
+	family := ""
 	t, err := readTable(ctx, a.pool, a.schema, object)
 	if err != nil {
 		return fmt.Errorf("look for the table of %s: %w", object, err)
 	}
 	if t != nil {
-		left += ` union select id from ` + quote(a.schema, t.name) + ` where not _purged and (id = any($2) or _merged_into = any($2))`
+		left += ` union select id from family join ` + quote(a.schema, t.name) + ` using (id) where not _purged`
+		family = `with recursive family(id, depth) as (select i, 0 from unnest($2::bigint[]) i
+union select r.id, f.depth + 1 from family f join ` + quote(a.schema, t.name) + ` r on r._merged_into = f.id where f.depth < ` + strconv.Itoa(mergeDepth) + `)
+`
 	}
-	rows, err := a.patient().Query(ctx, `select l.i, coalesce((select d.reason from `+quote(a.schema, "dead_letters")+` d
+	rows, err := a.patient().Query(ctx, family+`select l.i, coalesce((select d.reason from `+quote(a.schema, "dead_letters")+` d
 where d.object = $1 and d.record_id = l.i::text and `+isPurgeLetter+` order by d.seq desc limit 1), 'no deletion for privacy was applied')
 from (`+left+`) l(i) order by 1`, object, ids)
 	if err != nil {

@@ -40,6 +40,20 @@ func TestADeletionForPrivacyThatTheOwnerRefusesIsNotLost(t *testing.T) {
 	if err := s.CheckErased(t.Context(), "contacts", 7, 8); err == nil || !strings.Contains(err.Error(), "contacts 8 (") || strings.Contains(err.Error(), "contacts 7 (") {
 		t.Errorf("%v, want that 8 is still there", err)
 	}
+	// What was merged into it by way of another one is of the same person; 23 leads in a circle, and elsewhere.
+	r.publish(event("contacts", 20, 1, props{"email": "e"}, op(schemas.OpMerged), mergedInto("7")), event("contacts", 21, 1, props{"email": "e"}, op(schemas.OpMerged), mergedInto("20")))
+	r.applied(r.publish(event("contacts", 22, 1, props{"email": "e"}, op(schemas.OpMerged), mergedInto("23")), event("contacts", 23, 1, props{"email": "e"}, op(schemas.OpMerged), mergedInto("22"))))
+	if err := s.CheckErased(t.Context(), "contacts", 7); err == nil || !strings.Contains(err.Error(), "contacts 20 (") ||
+		!strings.Contains(err.Error(), "contacts 21 (") || strings.Contains(err.Error(), "contacts 22") {
+		t.Errorf("%v, want that 20 and 21, which were merged into 7, are still there", err)
+	}
+	if err := s.CheckErased(t.Context(), "contacts", 22); err == nil || !strings.Contains(err.Error(), "contacts 23 (") {
+		t.Errorf("%v, want that 22 and 23 are still there", err)
+	}
+	for _, id := range []int64{20, 21, 22, 23} {
+		last = r.publish(event("contacts", id, 1, nil, op(schemas.OpPurged)))
+	}
+	r.applied(last)
 	differences := func(o sink.VerifyOptions) (n int64) {
 		reports, err := s.Verify(t.Context(), o, "contacts")
 		if err != nil {
@@ -69,4 +83,8 @@ func TestADeletionForPrivacyThatTheOwnerRefusesIsNotLost(t *testing.T) {
 		t.Error(err)
 	}
 	r.noneOf(private)
+}
+
+func mergedInto(id string) func(*schemas.Event) {
+	return func(e *schemas.Event) { e.MergedInto = id }
 }

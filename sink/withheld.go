@@ -2,6 +2,8 @@ package sink
 
 import (
 	"encoding/json"
+	"maps"
+	"slices"
 	"time"
 
 	"github.com/jackc/pgx/v5/pgconn"
@@ -24,6 +26,31 @@ func (s *segment) withheld(position uint64) (lowest uint64) {
 		add(r.seq)
 	}
 	return lowest
+}
+
+// queueProgress adds cursors and runs, or withholds them. It comes last but for the position, whose row it locks first: the
+// transaction that moves the position releases what is withheld into the same rows, while it holds that lock, and would else
+// wait for this one, and this one for it.
+func (a *Applier) queueProgress(batch *pgconn.Batch, s *segment, position uint64) {
+	if len(s.cursors)+len(s.runs) == 0 {
+		return
+	}
+	(&params{}).text(a.stream).text(a.consumer).queue(batch,
+		`select from `+quote(a.schema, "positions")+` where stream = $1 and consumer = $2 for update`)
+	for _, object := range slices.Sorted(maps.Keys(s.cursors)) {
+		if c := s.cursors[object]; c.seq <= position {
+			queueCursor(batch, a.schema, c.value, int64(c.seq))
+		} else {
+			a.queueWithheld(batch, "cursor", withheldCursor(c.value), c.seq)
+		}
+	}
+	for _, r := range s.runs {
+		if r.seq <= position {
+			queueRun(batch, a.schema, r.value, int64(r.seq))
+		} else {
+			a.queueWithheld(batch, "run", withheldRun(r.value), r.seq)
+		}
+	}
 }
 
 // queueWithheld keeps a row for cursors or sync_logs until the position reaches seq: other sinks of the consumer may still
