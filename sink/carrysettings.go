@@ -78,6 +78,7 @@ const constraintsSQL = `
 select format('alter table %s add constraint %I %s', @copy::text, c.conname, pg_get_constraintdef(c.oid)) from pg_constraint c
  where c.conrelid = @live::oid and c.contype in ('c', 'u', 'x')
  and not exists (select from pg_constraint n where n.conrelid = @other::oid and n.conname = c.conname)
+ and not exists (select from pg_attribute a where a.attrelid = @live::oid and a.attnum = any(c.conkey) and a.attname = any(@later::text[]))
  order by 1`
 
 // constraintCommentsSQL returns the comments on those and on the primary key.
@@ -93,6 +94,8 @@ select replace(pg_get_indexdef(i.oid), ' ON ' || @live::oid::regclass::text || '
  from pg_index x join pg_class i on i.oid = x.indexrelid
  where x.indrelid = @live::oid and x.indisvalid and not exists (select from pg_constraint c where c.conrelid = @live::oid and c.conindid = i.oid and c.contype in ('p', 'u', 'x'))
  and not exists (select from pg_index y join pg_class n on n.oid = y.indexrelid where y.indrelid = @other::oid and n.relname = i.relname)
+ and not (x.indisunique and exists (select from pg_depend d join pg_attribute a on a.attrelid = @live::oid and a.attnum = d.refobjsubid
+  where d.classid = 'pg_class'::regclass and d.objid = i.oid and d.refobjid = @live::oid and a.attname = any(@later::text[])))
  order by i.relname`
 
 // indexSettingsSQL returns what belongs to indexes, those of constraints too: comments, where and how they are stored, statistics

@@ -90,7 +90,7 @@ func (r *rebuilding) lost(ctx context.Context) (lost []string, err error) {
 		}
 		lost = append([]string{}, c.lost...)
 		for _, p := range pairs {
-			own, err := r.ownColumns(ctx, tx, p.object, p.name)
+			own, err := ownColumns(ctx, tx, p.live, p.object, p.name)
 			for _, c := range own {
 				if c.lost != "" {
 					lost = append(lost, c.lost)

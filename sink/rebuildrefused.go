@@ -294,13 +294,22 @@ func (r *rebuilding) foreignFirst(ctx context.Context) error {
 			return err
 		}
 		var live, other []string
+		own := []string{}
 		for _, p := range pairs {
 			live, other = append(live, p.liveTable()), append(other, p.otherTable())
+			columns, err := ownColumns(ctx, tx, p.live, p.object, p.name)
+			if err != nil {
+				return err
+			}
+			for _, c := range columns {
+				own = append(own, c.name)
+			}
 		}
 		keys, err = statements(ctx, tx, `select format('alter table %s add constraint %I %s', p.o, c.conname, pg_get_constraintdef(c.oid))
 			from unnest(@live::text[], @other::text[]) as p(l, o) join pg_constraint c on c.conrelid = to_regclass(p.l)
-			where c.contype = 'f' and c.convalidated and c.confrelid <> all(select to_regclass(x)::oid from unnest(@live::text[]) x where to_regclass(x) is not null)
-			and to_regclass(p.o) is not null order by 1`, pgx.NamedArgs{"live": live, "other": other})
+			where c.contype = 'f' and c.convalidated and not exists (select from pg_attribute a where a.attrelid = c.conrelid and a.attnum = any(c.conkey) and a.attname = any(@own::text[]))
+			and c.confrelid <> all(select to_regclass(x)::oid from unnest(@live::text[]) x where to_regclass(x) is not null)
+			and to_regclass(p.o) is not null order by 1`, pgx.NamedArgs{"live": live, "other": other, "own": own})
 		return err
 	})
 	for _, sql := range keys {

@@ -234,7 +234,13 @@ func (r *rebuilding) finishTables(ctx context.Context) error {
 	return nil
 }
 
-func (r *rebuilding) dress(ctx context.Context) error {
+// dress gives the copy's tables what the live ones have.
+func (r *rebuilding) dress(ctx context.Context) error { return r.dressAs(ctx, false) }
+
+// dressEmpty gives it to empty tables, but for what refuses rows by the owner's columns: these get their values afterwards.
+func (r *rebuilding) dressEmpty(ctx context.Context) error { return r.dressAs(ctx, true) }
+
+func (r *rebuilding) dressAs(ctx context.Context, empty bool) error {
 	if err := r.fitHeld(ctx); err != nil {
 		return err
 	}
@@ -246,18 +252,30 @@ func (r *rebuilding) dress(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
+		for i, p := range pairs {
+			for _, part := range []func(context.Context, pgx.Tx, pair) (string, error){fitOwnSQL, r.copyOwnSQL} {
+				sql, err := part(ctx, tx, p)
+				if err != nil {
+					return err
+				}
+				if err := execAll(ctx, tx, sql); err != nil {
+					return fmt.Errorf("carry the owner's columns of %s over: %w", p.liveTable(), err)
+				}
+			}
+			if empty {
+				own, err := ownColumns(ctx, tx, p.live, p.object, p.name)
+				if err != nil {
+					return err
+				}
+				pairs[i].later = []string{}
+				for _, c := range own {
+					pairs[i].later = append(pairs[i].later, c.name)
+				}
+			}
+		}
 		c, err := planCarry(ctx, tx, pairs)
 		if err != nil {
 			return err
-		}
-		for _, p := range pairs {
-			sql, err := r.copyOwnSQL(ctx, tx, p)
-			if err != nil {
-				return err
-			}
-			if err := execAll(ctx, tx, sql); err != nil {
-				return fmt.Errorf("carry the owner's columns of %s over: %w", p.object, err)
-			}
 		}
 		for _, sql := range c.before {
 			if err := execAll(ctx, tx, sql); err != nil {

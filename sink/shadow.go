@@ -41,7 +41,7 @@ func (r *rebuilding) prepareShadow(ctx context.Context) error {
 	if err := r.seed(ctx); err != nil || !r.careful {
 		return err
 	}
-	if err := r.dress(ctx); err != nil {
+	if err := r.dressEmpty(ctx); err != nil {
 		return err
 	}
 	return r.foreignFirst(ctx)
@@ -58,30 +58,11 @@ func (r *rebuilding) seed(ctx context.Context) error {
 		if err := r.seedCatalogue(ctx, tx); err != nil {
 			return err
 		}
-		if err := r.seedLinks(ctx, tx); err != nil {
+		if err := r.fitLinks(ctx, tx); err != nil {
 			return err
 		}
 		return r.seedStorage(ctx, tx)
 	})
-}
-
-// seedLinks adds the owner's columns to the tables of links.
-func (r *rebuilding) seedLinks(ctx context.Context, tx pgx.Tx) error {
-	if !r.whole() {
-		return nil
-	}
-	for name := range linkColumnNames {
-		own, err := r.ownColumns(ctx, tx, "", name)
-		if err != nil {
-			return err
-		}
-		for _, c := range own {
-			if err := execAll(ctx, tx, "alter table "+quote(r.copy, name)+" "+c.clause); err != nil {
-				return fmt.Errorf("add the owner's column %s to %s: %w", c.name, name, err)
-			}
-		}
-	}
-	return nil
 }
 
 // seedStorage lets the tables be stored as the live ones are, before there is anything in them.
@@ -227,7 +208,7 @@ func (r *rebuilding) columnsSQL(ctx context.Context, tx pgx.Tx, object, name str
 	if err != nil {
 		return "", err
 	}
-	own, err := r.ownColumns(ctx, tx, object, name)
+	own, err := ownColumns(ctx, tx, r.live, object, name)
 	if err != nil || len(own)+len(columns) == 0 {
 		return "", err
 	}
@@ -239,75 +220,4 @@ func (r *rebuilding) columnsSQL(ctx context.Context, tx pgx.Tx, object, name str
 		clauses[i] = c.clause
 	}
 	return "alter table " + quote(r.copy, name) + " " + strings.Join(clauses, ", "), nil
-}
-
-// ownColumn is a column that the owner added to a table of records.
-type ownColumn struct {
-	number       int
-	name, clause string
-	generated    bool
-	lost         string // why it does not carry over as it is
-}
-
-// ownColumns returns the columns of a live table that no property has, in their order.
-func (r *rebuilding) ownColumns(ctx context.Context, tx pgx.Tx, object, name string) ([]ownColumn, error) {
-	rows, err := tx.Query(ctx, `select a.attnum::integer, a.attname, format('add column %I %s%s%s%s', a.attname, format_type(a.atttypid, a.atttypmod),
-			case when a.attcollation <> t.typcollation then ' collate ' || a.attcollation::regcollation::text else '' end,
-			case when a.attgenerated = 's' then ' generated always as (' || pg_get_expr(d.adbin, d.adrelid) || ') stored'
-			     when s.own then '' when d.oid is not null then ' default ' || pg_get_expr(d.adbin, d.adrelid) else '' end,
-			case when a.attnotnull and d.oid is not null and not s.own then ' not null' else '' end),
-		a.attgenerated <> '', case when s.own then format('column %I of %s: its sequence, and the rule that it is never null', a.attname, $2::text)
-			when a.attnotnull and d.oid is null then format('column %I of %s: the rule that it is never null, since it has no default, and triggers do not fire for a rebuild', a.attname, $2::text)
-			else '' end
-		from pg_attribute a join pg_type t on t.oid = a.atttypid
-		left join pg_attrdef d on d.adrelid = a.attrelid and d.adnum = a.attnum,
-		lateral (select a.attidentity <> '' or coalesce(pg_get_expr(d.adbin, d.adrelid) like 'nextval(%', false) as own) s
-		where a.attrelid = to_regclass($2) and a.attnum > 0 and not a.attisdropped and a.attname <> all($3)
-		and not exists (select from `+quote(r.live, "properties")+` p where p.object = $1 and a.attname in (p.column_name, p.next_name))
-		order by a.attnum`, object, quote(r.live, name), reservedNames(object, name))
-	if err != nil {
-		return nil, err
-	}
-	return pgx.CollectRows(rows, func(row pgx.CollectableRow) (c ownColumn, err error) {
-		err = row.Scan(&c.number, &c.name, &c.clause, &c.generated, &c.lost)
-		return c, err
-	})
-}
-
-// reservedNames returns the columns that a table of records, or else one of links, has from the beginning.
-func reservedNames(object, table string) []string {
-	if object == "" {
-		return linkColumnNames[table].all
-	}
-	names := make([]string, 0, len(reservedColumns))
-	for name := range reservedColumns {
-		names = append(names, name)
-	}
-	return names
-}
-
-// copyOwnSQL gives the rows of a pair's other table the values that the live rows have in the owner's columns; "" if there are
-// none.
-func (r *rebuilding) copyOwnSQL(ctx context.Context, tx pgx.Tx, p pair) (string, error) {
-	key := []string{"id"}
-	if p.object == "" {
-		key = linkColumnNames[p.name].key
-	}
-	own, err := r.ownColumns(ctx, tx, p.object, p.name)
-	if err != nil {
-		return "", err
-	}
-	var sets, mine, theirs []string
-	for _, c := range own {
-		if !c.generated {
-			sets = append(sets, quote(c.name)+" = l."+quote(c.name))
-			mine, theirs = append(mine, "n."+quote(c.name)), append(theirs, "l."+quote(c.name))
-		}
-	}
-	if len(sets) == 0 {
-		return "", nil
-	}
-	return fmt.Sprintf(`update %s n set %s from %s l where row(l.%s) = row(n.%s) and row(%s)::text is distinct from row(%s)::text`,
-		p.otherTable(), strings.Join(sets, ", "), p.liveTable(), strings.Join(key, ", l."), strings.Join(key, ", n."),
-		strings.Join(mine, ", "), strings.Join(theirs, ", ")), nil
 }

@@ -168,6 +168,13 @@ func (r *rebuilding) trySwap(ctx context.Context) error {
 	} else if len(unfit) > 0 {
 		return fmt.Errorf("%w: something built on a column of %s", errUndressed, joinShort(unfit))
 	}
+	for _, p := range pairs {
+		if sql, err := fitOwnSQL(ctx, tx, p); err != nil {
+			return err
+		} else if sql != "" {
+			return fmt.Errorf("%w: %s", errUndressed, sql)
+		}
+	}
 	var began time.Time
 	if err := tx.QueryRow(ctx, `select now()`).Scan(&began); err != nil {
 		return err

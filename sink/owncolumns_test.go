@@ -1,0 +1,46 @@
+package sink_test
+
+import (
+	"fmt"
+	"testing"
+
+	"github.com/hubtail/hubtail/sink"
+)
+
+func TestTheOwnersColumnsComeAndGoDuringARebuild(t *testing.T) {
+	t.Parallel()
+	r := newRig(t)
+	r.applied0(r.logOfAll(5))
+	s := r.newTables()
+	r.exec(`alter table hubspot.contacts add column goes text, add column changes text default 'c'; alter table hubspot.links add column goes text`)
+	for i, at := range []string{"preparing", "indexing", "comparing"} {
+		done := false
+		sink.AfterRebuildStep(s, func(phase string) {
+			if phase == at && !done {
+				done = true
+				r.exec(fmt.Sprintf(`alter table hubspot.contacts drop column if exists goes, add column own%d integer default 7, add column twice%[1]d integer generated always as (id * 2) stored;
+					alter table hubspot.links add column own%[1]d text default 'l'; alter table hubspot.links drop column if exists goes;
+					alter table hubspot.contacts alter column changes drop default, alter column changes type text[] using array[changes];
+					update hubspot.contacts set own%[1]d = id`, i))
+				r.exec(`alter table hubspot.contacts alter column changes type text using changes[1], alter column changes set default 'd'`)
+			}
+		})
+		r.rebuild(s, sink.RebuildOptions{})
+	}
+	sink.AfterRebuildStep(s, nil)
+	const all = `select string_agg(concat_ws(' ', id, own0, twice0, own1, twice1, own2, twice2, changes), ', ' order by id) from hubspot.contacts where id > 3`
+	r.want("4 4 8 4 8 4 8 c, 5 5 10 5 10 5 10 c", all)
+	r.want("lll", `select own0 || own1 || own2 from hubspot.links limit 1`)
+	r.want("'d'::text", `select column_default from information_schema.columns where table_schema = 'hubspot' and column_name = 'changes'`)
+
+	// Those that came since the old tables were replaced are there after the way back, with their values.
+	r.exec(`alter table hubspot.contacts add column since text, drop column own0; update hubspot.contacts set since = id; alter table hubspot.links add column since text default 's'`)
+	for range 2 {
+		if _, err := s.Rollback(t.Context(), sink.RebuildOptions{}); err != nil {
+			t.Fatal(err)
+		}
+		r.want("1, 2, 3, 4, 5", `select string_agg(coalesce(since, '?'), ', ' order by id) from hubspot.contacts`)
+		r.want("s", `select since from hubspot.links limit 1`)
+		r.want("false", `select exists (select from information_schema.columns where table_schema = 'hubspot' and column_name in ('own0', 'goes') and table_name = 'contacts')`)
+	}
+}
