@@ -26,7 +26,7 @@ func TestObjectTypesThatNobodyHasAreWrongUsageEverywhere(t *testing.T) {
 	}
 	for _, name := range []string{"contact", "0-1"} {
 		for _, line := range []string{
-			"backfill --dry-run " + name, "verify " + name, "rebuild --dry-run " + name, "rebuild --as-of 1s --dry-run " + name, "tail --from start --limit 1 " + name,
+			"backfill --dry-run " + name, "verify " + name, "rebuild --dry-run " + name, "rebuild --as-of 0s --dry-run " + name, "tail --from start --limit 1 " + name,
 			"diff 1s now " + name, "history " + name + " " + id, "explain " + name + " " + id, "expose --print " + name,
 			"dead-letters list --object " + name, "dead-letters redrive --object " + name, "dead-letters drop --yes --object " + name,
 		} {
