@@ -26,7 +26,7 @@ type pair struct {
 	object      string // "" for the tables of links
 	name        string // of the live table
 	otherName   string
-	later       []string // the owner's columns that no constraint is to be on yet; nil: all of them may be
+	later       []string // the owner's columns that no constraint is to be on yet, nor any that is not valid; nil: all of them may be
 }
 
 func (p pair) liveTable() string  { return quote(p.live, p.name) }

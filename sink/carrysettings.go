@@ -79,6 +79,7 @@ select format('alter table %s add constraint %I %s', @copy::text, c.conname, pg_
  where c.conrelid = @live::oid and c.contype in ('c', 'u', 'x')
  and not exists (select from pg_constraint n where n.conrelid = @other::oid and n.conname = c.conname)
  and not exists (select from pg_attribute a where a.attrelid = @live::oid and a.attnum = any(c.conkey) and a.attname = any(@later::text[]))
+ and (c.convalidated or @later::text[] is null)
  order by 1`
 
 // constraintCommentsSQL returns the comments on those and on the primary key.

@@ -120,7 +120,8 @@ func (r *rebuilding) liveRows(ctx context.Context, object string) ([]rowVersion,
 func (r *rebuilding) onlyLive(ctx context.Context, p pair) ([]rowVersion, error) {
 	rows, err := r.pool.Query(ctx, `select l.id, l._seq from `+p.liveTable()+` l
 		where not l._purged and (not $2 or l._seq <= $3) and not exists (select from `+p.otherTable()+` n where n.id = l.id)
-		and not exists (select from `+quote(r.copy, "dead_letters")+` d where d.object = $1 and d.record_id = l.id::text)`,
+		and not exists (select from `+quote(r.copy, "dead_letters")+` d where d.object = $1 and d.record_id = l.id::text)
+		and not exists (select from `+quote(r.copy, "erased")+` e where e.object = $1 and e.record_id = l.id)`,
 		p.object, r.sameLog, int64(r.position))
 	var only []rowVersion
 	if err == nil {

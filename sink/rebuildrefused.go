@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
+	"strconv"
 
 	"github.com/jackc/pgx/v5"
 	"github.com/nats-io/nats.go/jetstream"
@@ -28,8 +30,9 @@ func (r *rebuilding) startOver() {
 }
 
 // refusedSQL selects the dead letters d of rows that the owner's things refused: Postgres rule: class 23 is for constraints, P0 for
-// what a trigger raises. $1 is the stream, $2 whether all object types count, $3 those that do.
-const refusedSQL = ` d.stream = $1 and d.origin = 'sink' and (d.sqlstate like '23%' or d.sqlstate like 'P0%') and ($2 or d.object = any($3))`
+// what a trigger raises. A deletion for privacy is applied all the same. $1 is the stream, $2 whether all object types count, $3
+// those that do.
+const refusedSQL = ` d.stream = $1 and d.origin = 'sink' and not coalesce(` + isPurgeLetter + `, false) and (d.sqlstate like '23%' or d.sqlstate like 'P0%') and ($2 or d.object = any($3))`
 
 // recordIDSQL is the number of the record that a letter d is about; null if there is none.
 const recordIDSQL = `case when d.record_id ~ '^[0-9]{1,18}$' and split_part(d.subject, '.', 3) not like '\_%' then d.record_id::bigint end`
@@ -83,20 +86,44 @@ func (r *rebuilding) catchUpRefused(ctx context.Context) error {
 // applyRefused applies the messages of some of the live tables' letters. Those that were redriven or dropped meanwhile are
 // read from the log.
 func (r *rebuilding) applyRefused(ctx context.Context, seqs []int64) error {
+	letters, err := ListDeadLetters(ctx, r.pool, r.live, DeadLetters{Stream: r.a.stream, Seqs: seqs}, true)
+	if err != nil {
+		return err
+	}
 	var messages []Message
 	for _, seq := range seqs {
-		m, err := r.stream.GetMsg(ctx, uint64(seq))
-		if err == nil {
-			messages = append(messages, Message{Message: schemas.Message{Subject: m.Subject, Header: m.Header, Data: m.Data}, Seq: m.Sequence})
-		} else if !errors.Is(err, jetstream.ErrMsgNotFound) {
-			return fmt.Errorf("read message %d of the log: %w", seq, err)
-		} // gone: there is a newer one, which was applied
+		l := DeadLetter{Seq: seq, Truncated: true}
+		if i := slices.IndexFunc(letters, func(l DeadLetter) bool { return l.Seq == seq }); i >= 0 {
+			l = letters[i]
+		}
+		m, err := r.messageOf(ctx, l)
+		if err != nil {
+			return err
+		}
+		if m != nil { // else there is a newer one, which was applied
+			messages = append(messages, *m)
+		}
 	}
 	if len(messages) == 0 {
 		return nil
 	}
 	defer r.a.counts.messages.Add(-int64(len(messages))) // they are counted already
 	return r.a.Apply(ctx, messages, 0)
+}
+
+// messageOf returns the message of a letter; nil if the letter has only the beginning, and the log no longer has it.
+func (r *rebuilding) messageOf(ctx context.Context, l DeadLetter) (*Message, error) {
+	if !l.Truncated {
+		return &Message{Message: schemas.Message{Subject: l.Subject, Header: l.Headers, Data: l.Payload}, Seq: uint64(l.Seq)}, nil
+	}
+	m, err := r.stream.GetMsg(ctx, uint64(l.Seq))
+	if errors.Is(err, jetstream.ErrMsgNotFound) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, fmt.Errorf("read message %d of the log: %w", l.Seq, err)
+	}
+	return &Message{Message: schemas.Message{Subject: m.Subject, Header: m.Header, Data: m.Data}, Seq: m.Sequence}, nil
 }
 
 // keepRefused lets the copy have the letters of what the new tables could not refuse yet: triggers do not fire for them, and
@@ -156,7 +183,7 @@ func (r *rebuilding) earlierRows(ctx context.Context, db queryer, p pair, letter
 		return nil, err
 	}
 	rows, err := db.Query(ctx, `select distinct l.id, l._seq from `+quote(letters, "dead_letters")+` d join `+p.liveTable()+` l on l.id = `+recordIDSQL+`
-		where d.stream = $1 and d.origin = 'sink' and d.object = $2 and l._seq > 0 and l._seq < d.seq and not l._purged `+lacking+` order by 2`, r.a.stream, p.object)
+		where d.stream = $1 and d.origin = 'sink' and not coalesce(`+isPurgeLetter+`, false) and d.object = $2 and l._seq > 0 and l._seq < d.seq and not l._purged `+lacking+` order by 2`, r.a.stream, p.object)
 	if err != nil {
 		return nil, fmt.Errorf("read rows of %s with later dead letters: %w", p.object, err)
 	}
@@ -168,14 +195,11 @@ func (r *rebuilding) earlierRows(ctx context.Context, db queryer, p pair, letter
 
 // eventOf returns the event that a row is from; nil if the log no longer has it.
 func (r *rebuilding) eventOf(ctx context.Context, object string, row rowVersion) (*Message, error) {
-	m, err := r.stream.GetMsg(ctx, uint64(row.seq))
-	if err != nil && !errors.Is(err, jetstream.ErrMsgNotFound) {
-		return nil, fmt.Errorf("read message %d of the log: %w", row.seq, err)
+	m, err := r.messageOf(ctx, DeadLetter{Seq: row.seq, Truncated: true})
+	if err != nil || m == nil || m.Subject != schemas.RecordSubject(r.portal, object, strconv.FormatInt(row.id, 10)) {
+		return nil, err
 	}
-	if err != nil || m.Subject != schemas.RecordSubject(r.portal, object, fmt.Sprint(row.id)) {
-		return nil, nil
-	}
-	return &Message{Message: schemas.Message{Subject: m.Subject, Header: m.Header, Data: m.Data}, Seq: m.Sequence}, nil
+	return m, nil
 }
 
 // keepEarlier gives the copy the versions of records that the live tables have, where the last one is among the dead letters of
@@ -259,7 +283,7 @@ func (r *rebuilding) noneRefused(ctx context.Context, db queryer, pairs []pair) 
 		var rows int64
 		var reason *string
 		err := db.QueryRow(ctx, `select count(distinct l.id), min(d.reason) from `+quote(r.copy, "dead_letters")+` d join `+p.liveTable()+` l on l.id = `+recordIDSQL+`
-			where d.stream = $1 and d.origin = 'sink' and d.object = $2 and not l._purged
+			where d.stream = $1 and d.origin = 'sink' and not coalesce(`+isPurgeLetter+`, false) and d.object = $2 and not l._purged
 			and not exists (select from `+p.otherTable()+` n where n.id = l.id and (not $3 or n._seq >= l._seq))
 			and (not $3 or l._seq <= $4) and ($3 or d.sqlstate like '23%')`, r.a.stream, p.object, r.sameLog, int64(r.position)).Scan(&rows, &reason)
 		switch {

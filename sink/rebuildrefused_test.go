@@ -90,6 +90,14 @@ func TestWhatTheLiveTablesRefusedStaysRefusedThroughARebuild(t *testing.T) {
 	}
 	r.want(after, rows)
 	r.want(dead, letters)
+
+	// But a deletion for privacy is carried out, whatever refused it.
+	r.exec(`create function public.keep() returns trigger language plpgsql as 'begin raise exception ''kept''; end';
+		create trigger keeps before insert or update or delete on hubspot.contacts for each row execute function public.keep()`)
+	r.applied0(r.publish(event("contacts", 51, 999, nil, op(schemas.OpPurged))))
+	r.want("51@x", `select email from hubspot.contacts where id = 51`)
+	r.rebuild(s, sink.RebuildOptions{})
+	r.want("0", `select count(*) from hubspot.contacts where id = 51`)
 }
 
 func TestWhatOnlyTheNewTableRefusesIsNotLost(t *testing.T) {
@@ -128,7 +136,7 @@ func TestWhatNoSinkAppliedIsRefusedByARebuildAsByASink(t *testing.T) {
 	r := newRig(t)
 	r.picky()
 	// With a constraint that the owner's own values fulfil, which the new rows get from the live ones.
-	r.exec(`alter table hubspot.contacts add column team text; update hubspot.contacts set team = 'a'; alter table hubspot.contacts add constraint teamed check (team is not null or id > 80)`)
+	r.exec(`alter table hubspot.contacts add column team text; update hubspot.contacts set team = 'a'; alter table hubspot.contacts add constraint teamed check (team is not null or id > 80), add constraint novel check (id > 5) not valid`)
 	if err := r.js.DeleteStream(t.Context(), "HUBSPOT"); err != nil {
 		t.Fatal(err)
 	}

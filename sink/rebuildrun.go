@@ -237,7 +237,8 @@ func (r *rebuilding) finishTables(ctx context.Context) error {
 // dress gives the copy's tables what the live ones have.
 func (r *rebuilding) dress(ctx context.Context) error { return r.dressAs(ctx, false) }
 
-// dressEmpty gives it to empty tables, but for what refuses rows by the owner's columns: these get their values afterwards.
+// dressEmpty gives it to empty tables, but for what refuses rows by the owner's columns, which get their values afterwards, and
+// what is not valid, which refuses rows that are there.
 func (r *rebuilding) dressEmpty(ctx context.Context) error { return r.dressAs(ctx, true) }
 
 func (r *rebuilding) dressAs(ctx context.Context, empty bool) error {
