@@ -39,7 +39,8 @@
 //     (TestTheStateAtAMomentIsTheNewestMessageOfEverySubject); what HubSpot created later was not there
 //     (TestARecordThatWasCreatedLaterIsNoGap)
 //   - before the log, or the end of an object type's first load, there is no state, and it is said from when on there is one
-//     (TestAMomentBeforeTheFirstLoadEndedIsNotCovered); what the first load brought was not created
+//     (TestAMomentBeforeTheFirstLoadEndedIsNotCovered), whatever a later full read finds
+//     (TestWhatALaterFullReadFindsIsNoFirstLoad); what the first load brought was not created
 //     (TestWhatTheFirstLoadBroughtWasNotCreated)
 //   - a log that may have forgotten whole records says so (TestALogWithLimitsSaysThatItMayHaveForgottenRecords)
 //   - what was erased later is erased (TestWhatWasErasedLaterIsErasedAtAllTimes); missing definitions have a substitute

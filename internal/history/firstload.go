@@ -142,17 +142,17 @@ func (f *firstReads) ofFirstLoad(at Moment, then, now *schemas.Cursor) []firstRe
 	}
 	begunSince := false // the full read that they are of, which is not the first then
 	for _, start := range fullReads(now) {
-		if start.After(reads[0].at) {
+		if start.After(reads[0].at.Add(clockSkew)) {
 			reads = slices.DeleteFunc(reads, func(r firstRead) bool { return !r.at.Before(start) })
-		} else if start.After(at.Time) {
+		} else if start.After(at.Time.Add(clockSkew)) {
 			begunSince = true
 		}
 	}
 	switch {
 	case f.stored <= len(reads), now != nil && now.BackfilledAt.IsZero():
 		return reads
-	case begunSince, then == nil && (now == nil || !byLoads):
-		return nil
+	case begunSince, then == nil && now == nil, !byLoads && (then == nil || then.Backfill != nil):
+		return nil // a poll found what a full read had missed
 	}
 	return reads
 }
