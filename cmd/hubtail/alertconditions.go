@@ -23,16 +23,18 @@ const (
 	alertFailed  = "failed"  // source: object types cannot be read, or their last run failed
 	alertStale   = "stale"   // source: the log's watermark is old
 	alertQuota   = "quota"   // source: the day's requests are nearly spent
+	alertStopped = "stopped" // source: it ended by itself
 
 	alertWaits  = "waits"        // sink: it waits because of an error
 	alertLag    = "lag"          // sink: the tables are behind the log
 	alertDead   = "dead-letters" // sink
 	alertNobody = "no-source"    // sink: nobody reads HubSpot, and the tables are stale
+	alertEnded  = "ended"        // sink: it ended by itself
 )
 
 var (
-	sourceAlerts = []string{alertNATS, alertBreaker, alertFailed, alertStale, alertQuota}
-	sinkAlerts   = []string{alertWaits, alertLag, alertDead, alertNobody}
+	sourceAlerts = []string{alertNATS, alertBreaker, alertFailed, alertStale, alertQuota, alertStopped}
+	sinkAlerts   = []string{alertWaits, alertLag, alertDead, alertNobody, alertEnded}
 )
 
 // alertLimits are from when on something is told.
@@ -63,6 +65,19 @@ func (m *monitor) alertKey(condition string) string {
 		return "source." + schemas.EncodeToken(m.source.Portal()) + "." + condition
 	}
 	return "sink." + schemas.EncodeToken(m.consumer) + "." + schemas.EncodeToken(m.schema) + "." + condition
+}
+
+// ended is that this process ends by itself, with an error. It is never among conditions: who runs has not ended.
+func (m *monitor) ended(err error) alerts.Condition {
+	key, title := alertStopped, "The source stopped"
+	switch {
+	case m.source == nil:
+		key, title = alertEnded, "The sink stopped"
+	case m.sink != nil:
+		title = "Source and sink stopped"
+	}
+	return alerts.Condition{Key: m.alertKey(key), Title: title,
+		Text: err.Error() + "\nIt ends by itself only where waiting does not help. Whatever starts it again, this is told once; it is over once it goes on."}
 }
 
 // conditions returns what is wrong now.
@@ -99,14 +114,15 @@ func sourceConditions(limits alertLimits, connected, leads bool, s *status, obje
 		c.Consequence = breaker || !connected
 		all = append(all, *c)
 	}
-	var old []string
+	var old, names []string
 	for _, o := range objects {
 		if o.Phase == connector.PhaseLive && !o.CompleteThrough.IsZero() && time.Since(o.CompleteThrough) > limits.stale {
+			names = append(names, o.Object)
 			old = append(old, o.Object+" (through "+o.CompleteThrough.UTC().Format(time.DateTime)+" UTC)")
 		}
 	}
 	if len(old) > 0 {
-		all = append(all, alerts.Condition{Key: alertStale, Title: "The log is behind HubSpot", Consequence: breaker || !connected,
+		all = append(all, alerts.Condition{Key: alertStale, Title: "The log is behind HubSpot", Items: names, Consequence: breaker || !connected,
 			Text: "Older than " + limits.stale.String() + ": " + strings.Join(old, ", ") + ". Look at the source's log, its status page and its quota."})
 	}
 	if text := quotaText(limits, u); text != "" {
@@ -117,22 +133,22 @@ func sourceConditions(limits alertLimits, connected, leads bool, s *status, obje
 
 // failedCondition names the object types that cannot be read and those whose last run failed, nil if there are none.
 func failedCondition(s *status, objects []connector.ObjectStatus) *alerts.Condition {
-	var failed []string
+	var failed, names []string
 	for _, o := range objects {
 		last := slices.IndexFunc(s.Objects, func(l objectStatus) bool {
 			return l.Object == o.Object && l.LastRun != nil && l.LastRun.Status == "failed"
 		})
 		switch {
 		case o.Phase == connector.PhaseFailed || o.Phase == connector.PhaseForbidden:
-			failed = append(failed, o.Object+": "+o.LastError)
+			failed, names = append(failed, o.Object+": "+o.LastError), append(names, o.Object)
 		case last >= 0:
-			failed = append(failed, o.Object+": "+s.Objects[last].LastRun.Error)
+			failed, names = append(failed, o.Object+": "+s.Objects[last].LastRun.Error), append(names, o.Object)
 		}
 	}
 	if len(failed) == 0 {
 		return nil
 	}
-	return &alerts.Condition{Key: alertFailed, Title: "A run failed", Text: strings.Join(failed, "\n") + "\n`hubtail doctor` checks the token, its scopes and the rest."}
+	return &alerts.Condition{Key: alertFailed, Title: "A run failed", Items: names, Text: strings.Join(failed, "\n") + "\n`hubtail doctor` checks the token, its scopes and the rest."}
 }
 
 // quotaText says that the day's requests are nearly spent, by all apps of the account or of our share; "" if they are not.

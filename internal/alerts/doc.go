@@ -18,6 +18,9 @@
 //     what goes and comes again at once is one incident (TestShortAndFlickeringConditionsAreNoStorm)
 //   - a process that is started again repeats nothing and ends what its predecessor began (TestARestartRepeatsNothing); several
 //     that see the same tell once (TestSeveralThatSeeTheSameTellOnce)
+//   - what an open incident comes to be about is told, too, once each and at most once an hour (TestWhatJoinsAnOpenIncidentIsTold)
+//   - a process that ends by itself says why, within seconds; one that is started again and ends again does not repeat it, and
+//     it is over once one goes on (TestAProcessThatEndsSaysWhyOnce)
 //   - a receiver that fails is tried again, later each time, and the others are told (TestAReceiverThatFailsIsTriedAgain); one
 //     that never answers holds up nothing but itself (TestAReceiverThatNeverAnswersHoldsUpNothing)
 //   - without the bucket everything works but for restarts (TestWithoutTheBucketTheStateIsInMemory)

@@ -92,6 +92,20 @@ func (w *Watcher) Run(ctx context.Context) {
 	}
 }
 
+// lastBound is how long a process that ends may take to say why.
+const lastBound = 5 * time.Second
+
+// Last tells why this process ends, before it does: call it when Run has returned. It is an incident like any other, so a
+// service that is started again and again, and always ends, says so once; it is over once one goes on.
+func (w *Watcher) Last(ctx context.Context, c Condition) {
+	ctx, cancel := context.WithTimeout(ctx, lastBound)
+	defer cancel()
+	c.After, w.skip = 0, false
+	if err := w.look(ctx, c.Key, c, true); err != nil && !errors.Is(err, errTaken) {
+		w.cfg.Logger.Warn("nobody could be told why this ends", "component", "alerts", "error", err)
+	}
+}
+
 // Look takes note of what is wrong now and tells who has to be told.
 func (w *Watcher) Look(ctx context.Context) {
 	w.skip = false
@@ -127,13 +141,16 @@ func (w *Watcher) look(ctx context.Context, key string, c Condition, holds bool)
 	case i == nil && !holds, i == nil && (c.Consequence || now.Sub(k.held) < c.After):
 		return nil
 	case i == nil:
-		i = &incident{Key: key, Title: c.Title, Text: c.Text, Since: k.held, By: w.me, Seen: now}
+		i = &incident{Key: key, Title: c.Title, Text: c.Text, Since: k.held, Items: slices.Clone(c.Items), Changed: now, By: w.me, Seen: now}
 		clear(k.tries)
 		w.cfg.Logger.Warn("incident", "component", "alerts", "what", c.Title, "detail", c.Text)
 	case i.By != w.me && now.Sub(i.Seen) < w.cfg.Adopt:
 		return nil // whoever opened it looks after it
 	default:
 		before = i.state()
+		if holds {
+			i.join(c, now)
+		}
 	}
 	w.settle(i, k, holds, now)
 	if before != i.state() || now.Sub(i.Seen) > w.cfg.Adopt/4 {
@@ -148,7 +165,7 @@ func (w *Watcher) look(ctx context.Context, key string, c Condition, holds bool)
 
 // state is what decides whether an incident must be written.
 func (i *incident) state() string {
-	return i.By + i.Over.String() + string(rune(len(i.Told))) + string(rune(len(i.ToldOver)))
+	return i.By + i.Over.String() + string(rune(len(i.Told))) + string(rune(len(i.ToldOver))) + string(rune(len(i.Items)))
 }
 
 // settle ends an incident whose condition has not held for long enough, and opens one again that was not told to be over.
@@ -177,10 +194,8 @@ func (w *Watcher) tell(ctx context.Context, i *incident, revision uint64, k *wat
 	if len(due) > 0 {
 		told := w.deliver(ctx, w.message(i), due, k)
 		if len(told) > 0 {
-			if i.Over.IsZero() {
-				i.Told = append(i.Told, told...)
-			} else {
-				i.ToldOver = append(i.ToldOver, told...)
+			for _, id := range told {
+				i.told(id)
 			}
 			var err error
 			if revision, err = w.save(context.WithoutCancel(ctx), i, revision, k); err != nil {
@@ -202,9 +217,9 @@ func (w *Watcher) tell(ctx context.Context, i *incident, revision uint64, k *wat
 // due returns who is to be told now. That something is over is told to those who know that it began.
 func (w *Watcher) due(i *incident, k *watch) (due []*Receiver) {
 	for _, r := range w.cfg.Receivers {
-		knows := slices.Contains(i.Told, r.id)
+		knows := slices.Contains(i.Told, r.id) && !slices.Contains(i.Behind, r.id)
 		if !i.Over.IsZero() {
-			knows = !knows || slices.Contains(i.ToldOver, r.id)
+			knows = !slices.Contains(i.Told, r.id) || slices.Contains(i.ToldOver, r.id)
 		}
 		if !knows && !w.now().Before(k.tries[r.id].next) {
 			due = append(due, r)

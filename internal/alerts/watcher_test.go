@@ -188,6 +188,76 @@ func TestARestartRepeatsNothing(t *testing.T) {
 	requireTold(t, h, "[test] stale", "[test] Over: stale")
 }
 
+func TestWhatJoinsAnOpenIncidentIsTold(t *testing.T) {
+	t.Parallel()
+	h, other, bucket := newHook(t), newHook(t), bucketOf(t)
+	b := newBench(t, bucket, h, other)
+	about := func(items ...string) Condition {
+		return Condition{Key: "a", Title: "failed", Text: strings.Join(items, ", "), Items: items}
+	}
+	b.look(time.Minute, about("deals"))
+	b.look(10*time.Minute, about("deals", "calls"))
+	b.look(10*time.Minute, about("deals", "calls", "tickets"))
+	b.look(10*time.Minute, about("calls", "tickets"))
+	requireTold(t, h, "[test] failed | deals\n")
+	other.fails.Store(true)
+	b.look(40*time.Minute, about("deals", "calls", "tickets")) // in one message, an hour after the first
+	requireTold(t, h, "[test] failed | deals\n", "[test] More: failed | deals, calls, tickets\nSince 2026-11-23 12:00 UTC.")
+	other.fails.Store(false)
+	next := newBench(t, bucket, h, other)
+	next.clock = b.clock
+	next.look(3*time.Hour, about("calls")) // what comes and goes is told once
+	next.look(time.Hour, about("deals", "calls"))
+	requireTold(t, h, "[test] failed", "[test] More: failed")
+	requireTold(t, other, "[test] failed", "[test] More: failed")
+	companies := about("deals", "companies")
+	companies.Consequence = true // its reason is told instead
+	next.look(10*time.Minute, companies)
+	next.look(10 * time.Minute)
+	requireTold(t, h, "[test] failed", "[test] More: failed", "[test] Over: failed")
+	requireTold(t, other, "[test] failed", "[test] More: failed", "[test] Over: failed")
+}
+
+func TestAProcessThatEndsSaysWhyOnce(t *testing.T) {
+	t.Parallel()
+	h, bucket := newHook(t), bucketOf(t)
+	ends := Condition{Key: "a", Title: "stopped", Text: "another stream", After: time.Hour}
+	first := newBench(t, bucket, h)
+	first.look(time.Minute)
+	first.Last(t.Context(), ends)
+	requireTold(t, h, "[test] stopped | another stream\nSince 2026-11-23 12:01 UTC.")
+	clock := first.clock
+	for range 5 { // a service manager starts it again, and it ends again
+		again := newBench(t, bucket, h)
+		again.clock = clock
+		again.look(time.Minute)
+		again.Last(t.Context(), ends)
+		clock = again.clock.Add(5 * time.Second)
+	}
+	requireTold(t, h, "[test] stopped")
+	mended := newBench(t, bucket, h)
+	mended.clock = clock
+	mended.look(10 * time.Minute)
+	requireTold(t, h, "[test] stopped", "[test] Over: stopped")
+
+	// Nobody is waited for longer than a moment.
+	release := make(chan struct{})
+	hangs := httptest.NewServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) { <-release }))
+	t.Cleanup(hangs.Close)
+	t.Cleanup(func() { close(release) })
+	silent, err := Parse([]string{"generic+" + hangs.URL})
+	if err != nil {
+		t.Fatal(err)
+	}
+	mended.cfg.Receivers = append(silent, mended.cfg.Receivers...)
+	began := time.Now()
+	mended.Last(t.Context(), ends)
+	if took := time.Since(began); took < lastBound || took > lastBound+20*time.Second {
+		t.Errorf("it took %s", took)
+	}
+	requireTold(t, h, "[test] stopped", "[test] Over: stopped", "[test] stopped")
+}
+
 func TestSeveralThatSeeTheSameTellOnce(t *testing.T) {
 	t.Parallel()
 	h, bucket := newHook(t), bucketOf(t)
@@ -254,7 +324,7 @@ func TestAReceiverThatNeverAnswersHoldsUpNothing(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	b.cfg.Receivers, b.cfg.Bound = append(silent, b.cfg.Receivers...), 10*time.Millisecond
+	b.cfg.Receivers, b.cfg.Bound = append(silent, b.cfg.Receivers...), 5*time.Second // a busy machine takes its time for the other
 	b.look(time.Hour, stale)
 	requireTold(t, good, "[test] stale")
 	if n := asked.Load(); n > 1 {
