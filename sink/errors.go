@@ -107,6 +107,13 @@ func classify(err error) fault {
 	return faultStop
 }
 
+// MayPass reports whether an error of Postgres, or of the connection to it, is one that passes: it is away or starts, full,
+// read-only or busy. One that takes somebody to change what was asked for is none.
+func MayPass(err error) bool {
+	f := classify(err)
+	return f == faultRetry || f == faultConnect || f == faultWait
+}
+
 // poolerTrouble recognises the refusals of Supabase's pooler, which have no SQLSTATE of their own.
 func poolerTrouble(message string) bool {
 	for _, text := range []string{

@@ -41,6 +41,7 @@ func adminAddr(c *cli.Context) string {
 type admin struct {
 	parts   atomic.Pointer[watched]
 	monitor atomic.Pointer[monitor] // nil while the parts are not there
+	waits   atomic.Pointer[string]  // what holds up the start; nil or "" if nothing does
 	page    *statuspage.Page
 	listens bool
 }
@@ -78,6 +79,7 @@ func (p *parts) startAdmin(c *cli.Context) (*admin, error) {
 	bound, isTCP := listener.Addr().(*net.TCPAddr)
 	a := newAdmin(isTCP && bound.IP.IsLoopback(), splitList(c.String("admin-hosts")))
 	a.listens = true
+	p.waiting = func(what string) { a.waits.Store(&what) }
 	server := &http.Server{
 		Handler:           a.routes(),
 		ReadHeaderTimeout: 5 * time.Second, ReadTimeout: 5 * time.Second, WriteTimeout: 10 * time.Second, IdleTimeout: time.Minute,
@@ -107,8 +109,8 @@ func (a *admin) monitored(c *cli.Context, p *parts, run func(context.Context) er
 		return nil, err
 	}
 	a.monitor.Store(m)
-	return func(ctx context.Context) error {
-		group, ctx := errgroup.WithContext(ctx)
+	return func(running context.Context) error {
+		group, ctx := errgroup.WithContext(running)
 		watching, stop := context.WithCancel(ctx)
 		group.Go(func() error { defer stop(); return run(ctx) })
 		if a.listens {
@@ -117,7 +119,11 @@ func (a *admin) monitored(c *cli.Context, p *parts, run func(context.Context) er
 		if watcher != nil {
 			group.Go(func() error { watcher.Run(watching); return nil })
 		}
-		return group.Wait()
+		err := group.Wait()
+		if err != nil && watcher != nil && running.Err() == nil {
+			watcher.Last(running, m.ended(err))
+		}
+		return err
 	}, nil
 }
 
@@ -156,6 +162,14 @@ func answer(w http.ResponseWriter, code int, text string) {
 	_, _ = io.WriteString(w, text) // whoever asked is gone then
 }
 
+// starting says that the process starts, and what holds that up.
+func (a *admin) starting() string {
+	if what := a.waits.Load(); what != nil && *what != "" {
+		return "starting: " + *what
+	}
+	return "starting"
+}
+
 // readyBound is how long NATS and Postgres may take to answer before a process does not count as ready.
 const readyBound = 2 * time.Second
 
@@ -163,7 +177,7 @@ const readyBound = 2 * time.Second
 func (a *admin) notReady(ctx context.Context) (reasons []string) {
 	parts := a.parts.Load()
 	if parts == nil {
-		return []string{"starting"}
+		return []string{a.starting()}
 	}
 	ctx, cancel := context.WithTimeout(ctx, readyBound)
 	defer cancel()

@@ -17,6 +17,7 @@ import (
 	"github.com/hubtail/hubtail/connector"
 	"github.com/hubtail/hubtail/connector/hubspot"
 	"github.com/hubtail/hubtail/internal/alerts"
+	"github.com/hubtail/hubtail/internal/jetlog"
 	"github.com/hubtail/hubtail/sink"
 )
 
@@ -216,5 +217,60 @@ func TestAlertsNeedNoMoreRightsThanUsersHave(t *testing.T) { // not parallel: it
 			}
 			must(t, kv.Delete(ctx, user+".stale", jetstream.LastRevision(revision)))
 		}
+	}
+}
+
+// TestAServiceThatEndsByItselfSaysWhyOnce has a stream made anew under a sink, and a token revoked under a source. A service
+// manager starts them again, in vain.
+func TestAServiceThatEndsByItselfSaysWhyOnce(t *testing.T) {
+	t.Parallel()
+	s := newStack(t, smallPortal())
+	h := newWebhook(t)
+	s.must(nil, "sync", "--objects", "deals")
+	s.env = []string{"HUBTAIL_ALERT_URLS=generic+" + h.URL, "HUBTAIL_OBJECTS=deals"}
+	source, sinkProcess := s.start("source"), s.start("sink")
+	before := s.count("select count(*) from hubspot.deals")
+	_, err := s.simulator.CreateMany("deals", 1)
+	must(t, err)
+	conn := s.connect()
+	s.eventually(runBound, "both work", func() bool {
+		var n int
+		return conn.QueryRow(context.Background(), "select count(*) from hubspot.deals").Scan(&n) == nil && n > before
+	}, source, sinkProcess)
+	ends := func(p *process) {
+		t.Helper()
+		s.eventually(2*runBound, "it ends", func() bool {
+			select {
+			case <-p.done:
+				return true
+			default:
+				return false
+			}
+		})
+		if code := p.cmd.ProcessState.ExitCode(); code != exitFailed {
+			t.Errorf("exit code %d\n%s", code, p.output.String())
+		}
+	}
+	s.simulator.RevokeToken("pat-simulator")
+	ends(source)
+	must(t, s.js.DeleteStream(context.Background(), "HUBSPOT"))
+	_, err = jetlog.Ensure(context.Background(), s.js, jetlog.StreamConfig("HUBSPOT", 1))
+	must(t, err)
+	ends(sinkProcess)
+	for range 2 {
+		ends(s.start("sink"))
+	}
+	told := map[string]string{}
+	for _, m := range h.heard() {
+		told[m["incident"]] += m["state"] + ": " + m["title"] + ": " + m["message"]
+	}
+	if stopped := told["source.4711.stopped"]; !strings.HasPrefix(stopped, "open: [hubtail 4711] The source stopped: ") || !strings.Contains(stopped, "401") {
+		t.Errorf("the source tells %q\n%s", stopped, source.output.String())
+	}
+	if ended := told["sink.hubtail-sink.hubspot.ended"]; !strings.HasPrefix(ended, "open: [hubtail] The sink stopped: ") || strings.Count(ended, "hubtail rebuild") != 1 {
+		t.Errorf("the sink tells %q\n%s", ended, sinkProcess.output.String())
+	}
+	if len(told) != 2 {
+		t.Errorf("%v", told)
 	}
 }

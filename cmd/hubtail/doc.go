@@ -25,15 +25,16 @@
 //     stop calls that a success (TestServicesStopInTheMiddleOfALoad)
 //   - whatever breaks around source and sinks, in any order, nothing is lost, wrong or stuck afterwards
 //     (TestRandomFaultsLoseNothing; `make soak` breaks 500 things in one run), in a NATS cluster that loses its leaders either
-//     (TestLeadersOfAClusterGoAndNothingIsLost); status says meanwhile which sink waits for what, or that none reads
+//     (TestLeadersOfAClusterGoAndNothingIsLost) or falls apart, of which the smaller part takes nothing
+//     (TestAPartitionOfTheClusterLosesNothing); status says meanwhile which sink waits for what, or that none reads
 //     (TestStatusSaysWhyASinkWaitsAndThatNobodyReads)
 //   - no secret is in any output, error or log (TestSecretsAreNeverShown, TestSecretsOfOddAddressesAreNeverShown), and no
 //     text of others in an error or in JSON moves the cursor of a terminal (TestNothingPrintedMovesTheCursor)
 //   - wrong usage is exit code 2 and one line that says what to do (TestWrongUsageIsExitCodeTwoAndOneLine), help works
 //     whatever the settings are (TestMalformedDotEnvIsRefusedWithoutItsContent)
 //   - every flag has its variable and its explanation (TestHelpListsEveryFlagWithItsEnvironmentAndAnExample)
-//   - long-running commands wait for NATS and Postgres to start (TestServicesWaitForNATSAndPostgres), but not for what
-//     says no (TestServicesDoNotWaitForWhatSaysNo)
+//   - long-running commands wait for NATS and Postgres to start (TestServicesWaitForNATSAndPostgres), as long as it takes
+//     (TestServicesWaitAsLongAsItTakes), but not for what says no (TestServicesDoNotWaitForWhatSaysNo, TestWhatSaysNoIsNotWaitedFor)
 //   - a service says whether it lives, can work and how far it is (TestHealthChecksAndMetricsOfServices,
 //     TestReadinessSaysWhatIsMissing); every metric is in docs/metrics.md (TestMetricsAreDocumentedAndWellFormed), and the alert
 //     rules and the dashboard in deploy/ use no other (TestAlertRulesAndDashboardFitTheMetrics); several
@@ -42,7 +43,8 @@
 //     /api/status is the JSON of status (TestStatusPagesSayWhatTheyKnowAndWhatNot); the admin listener answers to its own
 //     names only (TestAdminAnswersOnlyToItsOwnNames)
 //   - what is wrong is told once and by one: source and sink each tell of their own (TestSourceAndSinkTellEachOfTheirOwn), a
-//     reason but not what follows from it (TestWhatIsToldOf); alert test names the addresses that fail, and no address is
+//     reason but not what follows from it (TestWhatIsToldOf), and why it ends, if it does by itself
+//     (TestAServiceThatEndsByItselfSaysWhyOnce); alert test names the addresses that fail, and no address is
 //     shown (TestAlertTestSaysWhichAddressFailed); internal/alerts keeps what was told, with the rights that the users of
 //     deploy/nats have (TestAlertsNeedNoMoreRightsThanUsersHave)
 //   - sync and backfill take nothing from a running source (TestSyncAndBackfillBesideARunningSourceSayWhoLeads)

@@ -25,6 +25,9 @@ func (a *admin) view(ctx context.Context) *statuspage.View {
 	m := a.monitor.Load()
 	if m == nil {
 		v.Starting = true
+		if what := a.waits.Load(); what != nil && *what != "" {
+			v.Problems = []string{*what}
+		}
 		return v
 	}
 	s := m.read(ctx, statusEvery)
@@ -217,7 +220,7 @@ func (m *monitor) plots() []statuspage.Plot {
 func (a *admin) apiStatus(w http.ResponseWriter, r *http.Request) {
 	m := a.monitor.Load()
 	if m == nil {
-		answer(w, http.StatusServiceUnavailable, "starting\n")
+		answer(w, http.StatusServiceUnavailable, a.starting()+"\n")
 		return
 	}
 	s := m.read(r.Context(), statusEvery)

@@ -11,7 +11,6 @@ import (
 	"path/filepath"
 	"time"
 
-	"github.com/jackc/pgx/v5/pgconn"
 	"github.com/jackc/pgx/v5/pgxpool"
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
@@ -27,14 +26,12 @@ import (
 // stopBound is how long a process may take to finish what is in flight once it was told to stop.
 const stopBound = 15 * time.Second
 
-// startPatience is how long a long-running command waits for NATS and Postgres when it starts: they may start, too.
-const startPatience = time.Minute
-
 // parts builds the pieces of a process from its options and closes them in reverse order.
 type parts struct {
 	options
 	log      *slog.Logger
 	patience time.Duration // to wait for NATS and Postgres to answer; one-shot commands have none
+	waiting  func(string)  // is told what is waited for; nil where nobody asks
 	cleanups []func()
 
 	httpClient *http.Client // to HubSpot; nil means one made for it
@@ -71,7 +68,10 @@ func (p *parts) connectNATS(ctx context.Context, embedded bool) (jetstream.JetSt
 	var err error
 	switch {
 	case p.natsURL != "":
-		nc, err = jetlog.Connect(ctx, jetlog.Config{URL: p.natsURL, Creds: p.natsCreds, Name: "hubtail", Wait: p.patience, Logger: p.log})
+		err = p.untilThere(ctx, func() (err error) {
+			nc, err = jetlog.Connect(ctx, jetlog.Config{URL: p.natsURL, Creds: p.natsCreds, Name: "hubtail", Logger: p.log})
+			return err
+		})
 	case embedded:
 		nc, err = p.embedNATS()
 	default:
@@ -151,7 +151,11 @@ func (p *parts) newSource(ctx context.Context, js jetstream.JetStream) (*connect
 	if err != nil {
 		return nil, nil, err
 	}
-	source, err := connector.New(ctx, p.sourceConfig(client, js))
+	var source *connector.Source
+	err = p.untilThere(ctx, func() (err error) {
+		source, err = connector.New(ctx, p.sourceConfig(client, js))
+		return err
+	})
 	return source, client, badObject(err)
 }
 
@@ -196,38 +200,15 @@ func (p *parts) openDatabase(ctx context.Context) (*pgxpool.Pool, error) {
 }
 
 // openPool tries until Postgres answers, or for as long as the command has patience.
-func (p *parts) openPool(ctx context.Context) (*pgxpool.Pool, error) {
-	tick := time.NewTicker(time.Second)
-	defer tick.Stop()
-	for began, warned := time.Now(), false; ; {
-		pool, err := sink.OpenPool(ctx, p.databaseURL)
-		if errors.Is(err, sink.ErrDatabaseURL) {
-			return nil, usageError{fmt.Errorf("%w (--database-url, DATABASE_URL)", err)}
-		}
-		if err == nil || !mayCome(err) || time.Since(began) >= p.patience {
-			return pool, err
-		}
-		if !warned {
-			p.log.Warn("postgres does not answer yet", "error", err, "wait", p.patience)
-			warned = true
-		}
-		select {
-		case <-tick.C:
-		case <-ctx.Done():
-			return nil, ctx.Err()
-		}
+func (p *parts) openPool(ctx context.Context) (pool *pgxpool.Pool, err error) {
+	err = p.untilThere(ctx, func() (err error) {
+		pool, err = sink.OpenPool(ctx, p.databaseURL)
+		return err
+	})
+	if errors.Is(err, sink.ErrDatabaseURL) {
+		err = usageError{fmt.Errorf("%w (--database-url, DATABASE_URL)", err)}
 	}
-}
-
-// mayCome tells a server that does not answer, or not yet, from one that says no.
-func mayCome(err error) bool {
-	var answer *pgconn.PgError
-	if errors.As(err, &answer) {
-		const startingUp, tooManyConnections = "57P03", "53300"
-		return answer.Code == startingUp || answer.Code == tooManyConnections
-	}
-	var dial *pgconn.ConnectError
-	return errors.As(err, &dial)
+	return pool, err
 }
 
 // newSink opens the database, brings its schema up to date and returns the sink.
@@ -245,13 +226,17 @@ func (p *parts) newSink(ctx context.Context, js jetstream.JetStream) (*sink.Sink
 		Consumer:  p.consumer,
 		Logger:    p.log,
 	}
-	if err := sink.CheckConsumer(ctx, cfg); err != nil {
-		return nil, nil, err
-	}
-	if err := p.migrate(ctx, pool); err != nil {
-		return nil, nil, err
-	}
-	s, err := sink.New(ctx, cfg)
+	var s *sink.Sink
+	err = p.untilThere(ctx, func() (err error) {
+		if err = sink.CheckConsumer(ctx, cfg); err != nil {
+			return err
+		}
+		if err = p.migrate(ctx, pool); err != nil {
+			return err
+		}
+		s, err = sink.New(ctx, cfg)
+		return err
+	})
 	return s, pool, err
 }
 
@@ -274,7 +259,7 @@ func withParts(action func(*cli.Context, *parts) error) cli.ActionFunc {
 // longRunning makes the action of a command that ends when it is told to: that is no failure, even while it starts.
 func longRunning(action func(*cli.Context, *parts) error) cli.ActionFunc {
 	return withParts(func(c *cli.Context, p *parts) error {
-		p.patience = startPatience
+		p.patience = forever
 		if err := action(c, p); c.Context.Err() == nil || !errors.Is(err, context.Canceled) {
 			return err
 		}

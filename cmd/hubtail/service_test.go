@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"net/http"
 	"net/url"
 	"path/filepath"
 	"regexp"
@@ -158,11 +159,23 @@ func TestServicesWaitForNATSAndPostgres(t *testing.T) {
 	database := u.Host
 	u.Host = pgAddress
 	s.database = u.String()
-	source, sink, up := s.start("source"), s.start("sink"), s.start("up")
+	source, sink, up := s.start("source"), s.start("sink", "--admin-addr", "127.0.0.1:0", "--log-level", "debug"), s.start("up")
 	for _, p := range []*process{source, sink, up} {
 		s.eventually(runBound, "it says that it waits", func() bool { return strings.Contains(p.output.String(), "nats does not answer yet") }, p)
 	}
 	requireGraceful(t, up)
+	admin := "http://" + s.printed(sink, `health checks and metrics" address=(\S+)`)
+	if code, body := ask(t, admin+"/healthz"); code != http.StatusOK {
+		t.Errorf("a service that waits does not live: %d %s", code, body)
+	}
+	for _, path := range []string{"/readyz", "/api/status"} {
+		if code, body := ask(t, admin+path); code != http.StatusServiceUnavailable || !strings.Contains(body, "starting: nats does not answer yet: connect to nats at ") {
+			t.Errorf("%s: %d %s", path, code, body)
+		}
+	}
+	if _, body := ask(t, admin+"/"); !strings.Contains(body, "nats does not answer yet") {
+		t.Errorf("the page does not say what is waited for: %s", body)
+	}
 	server, err := localnats.Start(localnats.Options{StoreDir: filepath.Join(t.TempDir(), "nats"), Listen: natsAddress})
 	must(t, err)
 	t.Cleanup(func() { _ = server.Close() })

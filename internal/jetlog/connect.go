@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
 )
 
 const (
@@ -64,7 +65,7 @@ func Connect(ctx context.Context, cfg Config) (*nats.Conn, error) {
 			return nc, nil
 		}
 		err = redacted{fmt.Errorf("connect to nats at %s: %w", address, err)}
-		if !retryable(err) || time.Now().After(deadline) {
+		if !Away(err) || time.Now().After(deadline) {
 			return nil, err
 		}
 		if !warned {
@@ -87,6 +88,8 @@ func (cfg Config) options() []nats.Option {
 		nats.MaxReconnects(-1),
 		nats.ReconnectWait(reconnectWait),
 		nats.ReconnectJitter(reconnectJitter, reconnectJitter),
+		// A user that is refused for a while, because credentials are being changed, may come back.
+		nats.IgnoreAuthErrorAbort(),
 		nats.PingInterval(pingInterval),
 		nats.MaxPingsOutstanding(pingsOut),
 		// Without it a subscription the server refused just stays silent.
@@ -131,11 +134,27 @@ func (cfg Config) logReconnect(nc *nats.Conn) {
 	cfg.Logger.Info("nats connection restored", "component", "nats", "server", nc.ConnectedServerName())
 }
 
-// retryable tells "nobody answers" from "you are not welcome".
-func retryable(err error) bool {
-	return !permanentFailure.MatchString(err.Error())
+// Away reports whether err says that no server answers, or that the one that does cannot do it now: that passes. It does not
+// where credentials, rights or settings are refused.
+//
+// NATS rule: 503 is what passes, but for JetStream that is not enabled, on the server or for the account. Servers of a cluster
+// that have not found each other yet have no peers for a stream (10005).
+func Away(err error) bool {
+	var api *jetstream.APIError
+	if errors.As(err, &api) {
+		return api.ErrorCode == errNoPeers ||
+			api.Code == 503 && api.ErrorCode != jetstream.JSErrCodeJetStreamNotEnabled && api.ErrorCode != jetstream.JSErrCodeJetStreamNotEnabledForAccount
+	}
+	var connecting redacted
+	if errors.As(err, &connecting) {
+		return !permanentFailure.MatchString(err.Error())
+	}
+	return isTransport(err) || errors.Is(err, nats.ErrDisconnected) || errors.Is(err, jetstream.ErrNoStreamResponse)
 }
 
+const errNoPeers jetstream.ErrorCode = 10005
+
+// permanentFailure tells "you are not welcome" from "nobody answers".
 var permanentFailure = regexp.MustCompile(`(?i)authorization|authentication|permission|credential|nkey|parse|invalid|certificate|no such file|tls:`)
 
 var userInfo = regexp.MustCompile(`(://)[^/]*@`)

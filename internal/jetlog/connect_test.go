@@ -38,6 +38,44 @@ func TestConnectionHealsItself(t *testing.T) {
 	}
 }
 
+// TestAUserWhoIsRefusedForAWhileComesBack has the server know another token for a while.
+func TestAUserWhoIsRefusedForAWhileComesBack(t *testing.T) {
+	dir := t.TempDir()
+	s := startServer(t, localnats.Options{StoreDir: dir, Listen: "127.0.0.1:0", Token: "right"})
+	address := strings.TrimPrefix(s.URL(), "nats://")
+	book, refusals := newLogBook(), make(chan struct{}, 100)
+	nc, err := jetlog.Connect(t.Context(), jetlog.Config{
+		URL: "nats://right@" + address, Logger: book.logger(), Options: []nats.Option{
+			nats.ReconnectWait(50 * time.Millisecond), nats.ReconnectJitter(time.Millisecond, time.Millisecond),
+			nats.ErrorHandler(func(_ *nats.Conn, _ *nats.Subscription, err error) {
+				if errors.Is(err, nats.ErrAuthorization) {
+					refusals <- struct{}{}
+				}
+			}),
+		},
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer nc.Close()
+	if err := s.Close(); err != nil {
+		t.Fatal(err)
+	}
+	other := startServer(t, localnats.Options{StoreDir: dir, Listen: address, Token: "other"})
+	for range 4 { // NATS rule: two in a row end a connection unless told otherwise
+		select {
+		case <-refusals:
+		case <-time.After(time.Minute):
+			t.Fatalf("it does not try again; it is %s", nc.Status())
+		}
+	}
+	if err := other.Close(); err != nil {
+		t.Fatal(err)
+	}
+	startServer(t, localnats.Options{StoreDir: dir, Listen: address, Token: "right"})
+	book.waitFor(t, "nats connection restored")
+}
+
 func TestConnectWaitsForServer(t *testing.T) {
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {

@@ -5,7 +5,8 @@
 // Promises:
 //   - a connection heals itself for ever; what NATS refuses later (permissions,
 //     slow consumers) reaches the log, never silence
-//     (TestConnectionHealsItself, TestRefusedOperationReachesTheLog);
+//     (TestConnectionHealsItself, TestRefusedOperationReachesTheLog), also one
+//     whose user is refused for a while (TestAUserWhoIsRefusedForAWhileComesBack);
 //   - no error carries a password or token of the URL, and no server is shown
 //     with one (TestNoErrorCarriesASecret,
 //     TestServersAreShownWithoutTheirSecrets);
