@@ -157,7 +157,8 @@
 //   - a custom object type that appears is read without a restart, also one that was named before it was there
 //     (TestACustomObjectThatAppearsIsReadWithoutARestart, TestACustomObjectThatAppearsIsPartOfAll); receivers beside
 //     a source that does not lead, or none, learn it from the log (TestReceiversLearnCustomObjectsThatAppear), which they ask now
-//     and then (TestTypeIDsThatAreUnknownAreNotLookedForEveryTime); one that disappears is told of once and asked for no longer,
+//     and then (TestTypeIDsThatAreUnknownAreNotLookedForEveryTime); a webhook whose type cannot be looked up is not acknowledged
+//     (TestAWebhookWhoseTypeCannotBeLookedUpIsNotAcknowledged); one that disappears is told of once and asked for no longer,
 //     until it is back (TestACustomObjectThatDisappearsIsAskedForNoLonger); a one-shot run needs those that are named
 //     (TestAOneShotRunNeedsTheCustomObjectsThatAreNamed)
 //   - the links of all records are in the log (TestLinksOfAllRecordsAreReadAfterTheFullRead), after one-shot runs, too
@@ -196,7 +197,8 @@
 //     a record that changes while it is read is read again (TestARecordThatChangesWhileItIsReadIsReadAgain)
 //   - HubSpot is told that a webhook arrived once its hints are on disk (TestAHintIsStoredBeforeHubSpotIsTold); deliveries at
 //     the same time share one write (TestDeliveriesAtTheSameTimeAreOneWrite), of which none harms or holds up another
-//     (TestADeliveryThatCannotBeStoredHarmsNoOther, TestADeliveryWhoseConnectionBrokeHoldsUpNoOther); forged,
+//     (TestADeliveryThatCannotBeStoredHarmsNoOther, TestADeliveryWhoseConnectionBrokeHoldsUpNoOther,
+//     TestADeliveryWhoseTimeIsOverHoldsUpNoOther); forged,
 //     stale, oversized and malformed deliveries change nothing
 //     (TestForgedStaleOversizedAndMalformedDeliveriesChangeNothing), what nothing is read for is taken and forgotten
 //     (TestWhatNothingIsReadForIsTakenAndForgotten), and values of other types than documented are taken as what they mean

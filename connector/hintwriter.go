@@ -25,15 +25,19 @@ type hintWriter struct {
 
 // hintWrite is the messages of one delivery, at most maxBatch, each subject once.
 type hintWrite struct {
-	msgs []*nats.Msg
-	done chan error    // holds the result
-	turn chan struct{} // holds an element once it is its turn to write for all
+	msgs     []*nats.Msg
+	deadline time.Time
+	done     chan error    // holds the result
+	turn     chan struct{} // holds an element once it is its turn to write for all
 }
 
 // write returns when the messages are on disk, or are not within the time that ctx gives or else publishTimeout. All of them
 // are, or none. After an error they may be.
 func (w *hintWriter) write(ctx context.Context, msgs []*nats.Msg) error {
-	own := &hintWrite{msgs: msgs, done: make(chan error, 1), turn: make(chan struct{}, 1)}
+	own := &hintWrite{msgs: msgs, deadline: time.Now().Add(publishTimeout), done: make(chan error, 1), turn: make(chan struct{}, 1)}
+	if d, ok := ctx.Deadline(); ok {
+		own.deadline = d
+	}
 	w.mu.Lock()
 	w.waiting = append(w.waiting, own)
 	if !w.writing {
@@ -89,12 +93,9 @@ func (w *hintWriter) take() []*hintWrite {
 // the batch fails, each is tried on its own.
 func (w *hintWriter) writeAll(ctx context.Context, all []*hintWrite) {
 	defer w.handOver()
-	deadline, ok := ctx.Deadline()
-	if !ok {
-		deadline = time.Now().Add(publishTimeout)
-	}
-	// Others wait for this write, too: it goes on when the first one's connection breaks.
-	ctx, cancel := context.WithDeadline(context.WithoutCancel(ctx), deadline)
+	// Others wait for this write, too: it goes on when the first one's connection breaks, and when its time is over.
+	last := slices.MaxFunc(all, func(a, b *hintWrite) int { return a.deadline.Compare(b.deadline) })
+	ctx, cancel := context.WithDeadline(context.WithoutCancel(ctx), last.deadline)
 	defer cancel()
 	err := w.batch(ctx, merged(all))
 	for _, one := range all {

@@ -6,6 +6,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 )
 
 // busy makes it look as if a delivery were being written until the returned function is called.
@@ -86,4 +87,24 @@ func TestADeliveryWhoseConnectionBrokeHoldsUpNoOther(t *testing.T) {
 	equal(t, "hints", waitingHints(t, h), 1)
 	must(t, h.publish(t.Context(), hint("2", 1)))
 	equal(t, "hints", waitingHints(t, h), 2)
+}
+
+func TestADeliveryWhoseTimeIsOverHoldsUpNoOther(t *testing.T) {
+	t.Parallel()
+	b := setupLog(t)
+	h := b.hints()
+	free := h.writer.busy()
+	var deliveries sync.WaitGroup
+	over, cancel := context.WithTimeout(t.Context(), time.Minute)
+	defer cancel()
+	deliveries.Go(func() { _ = h.publish(over, hint("old", 1)) })
+	eventually(t, "it waits", func() bool { return h.writer.queued() == 1 })
+	deliveries.Go(func() { must(t, h.publish(t.Context(), hint("1", 1), hint("2", 1))) })
+	eventually(t, "both wait", func() bool { return h.writer.queued() == 2 })
+	h.writer.mu.Lock()
+	h.writer.waiting[0].deadline = time.Now() // it has its turn in the last moment
+	h.writer.mu.Unlock()
+	free()
+	deliveries.Wait()
+	equal(t, "hints", waitingHints(t, h), 3)
 }

@@ -138,8 +138,9 @@ func (r *Receiver) store(ctx context.Context, events []webhookEvent) int {
 	var all []*schemas.Hint
 	ignored, lost := 0, 0
 	objects, err := r.custom.with(ctx, r.objects(), customTypes(events))
-	if err != nil { // what is ignored for it, polling finds
-		r.stats.often(r.logger, "custom object types cannot be looked up in the log", err)
+	if err != nil {
+		r.stats.often(r.logger, "custom object types cannot be looked up in the log, HubSpot is told to come again", err)
+		return http.StatusServiceUnavailable
 	}
 	for i := range events {
 		list, why := events[i].hints(r.hints.portal, objects)

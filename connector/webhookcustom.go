@@ -20,10 +20,14 @@ type customNames struct {
 	mu      sync.Mutex // guards the fields below
 	found   []hubspot.Object
 	unknown map[string]time.Time // when the log did not have them, by type id
+	failed  time.Time            // when the log could not be read
+	err     error                // why
 }
 
 const (
 	customAgain = 15 * time.Second
+	// customRetry is after how long the log is tried again if it could not be read: others wait for that.
+	customRetry = time.Second
 	// maxUnknown bounds the type ids that are remembered. HubSpot rule: some tens of custom object types in a portal.
 	maxUnknown = 1000
 )
@@ -41,6 +45,9 @@ func (c *customNames) with(ctx context.Context, objects objectNames, typeIDs []s
 		if objects.known(id) != "" || time.Since(c.unknown[id]) < c.again {
 			continue
 		}
+		if time.Since(c.failed) < min(c.again, customRetry) {
+			return objects, c.err
+		}
 		o, err := c.source.loggedObject(ctx, id)
 		switch {
 		case err == nil && c.source.means(o):
@@ -52,6 +59,7 @@ func (c *customNames) with(ctx context.Context, objects objectNames, typeIDs []s
 			}
 			c.unknown[id] = time.Now()
 		default:
+			c.failed, c.err = time.Now(), err
 			return objects, err
 		}
 	}

@@ -64,3 +64,15 @@ func TestTypeIDsThatAreUnknownAreNotLookedForEveryTime(t *testing.T) {
 	must(t, err)
 	equal(t, "time of the look", c.unknown["2-77"], asked)
 }
+
+// TestAWebhookWhoseTypeCannotBeLookedUpIsNotAcknowledged has a log that cannot be read beside a queue of hints that works.
+func TestAWebhookWhoseTypeCannotBeLookedUpIsNotAcknowledged(t *testing.T) {
+	t.Parallel()
+	b := setupWebhooks(t, newcomers(), Config{Objects: []string{"contacts", "p_cars"}})
+	b.receiver.custom.source.cfg.Stream = "GONE"
+	body := fmt.Sprintf(`[{"portalId":%s,"subscriptionType":"object.deletion","objectTypeId":"2-77","objectId":7,"occurredAt":%d}]`, b.source.portal, time.Now().UnixMilli())
+	for range 2 { // the second is told at once
+		equal(t, "answer", b.post(delivery{body: body}), http.StatusServiceUnavailable)
+	}
+	equal(t, "hints", waitingHints(t, b.hints), 0)
+}
