@@ -3,6 +3,7 @@ package schemas_test
 import (
 	"bytes"
 	"encoding/json"
+	"iter"
 	"path/filepath"
 	"reflect"
 	"regexp"
@@ -224,6 +225,30 @@ func checkCanonical(t *testing.T, p schemas.Properties) {
 			t.Errorf("Get(%q) = %q, %t, want %q", name, got, ok, value)
 		}
 		last = raw
+	}
+	checkRaw(t, p)
+}
+
+// checkRaw checks that texts between quotes mean what All says, and that those without escapes can be taken as they stand.
+func checkRaw(t *testing.T, p schemas.Properties) {
+	t.Helper()
+	next, stop := iter.Pull2(p.All())
+	defer stop()
+	for rawName, rawValue := range p.Raw() {
+		name, value, _ := next()
+		if got := schemas.Unescape(rawName); string(got) != name {
+			t.Errorf("name %q means %q, want %q", rawName, got, name)
+		}
+		got := schemas.Unescape(rawValue)
+		if string(got) != value {
+			t.Errorf("%s: %q means %q, want %q", name, rawValue, got, value)
+		}
+		if len(got) == len(rawValue) && (!utf8.Valid(got) || bytes.IndexByte(got, 0) >= 0) {
+			t.Errorf("%s: %q has no escapes and is no text", name, got)
+		}
+	}
+	if name, _, more := next(); more {
+		t.Errorf("Raw ends before %s", name)
 	}
 }
 

@@ -160,6 +160,9 @@ func TestPropertiesThatAreNotCanonicalDoNotPanic(t *testing.T) {
 		p := schemas.Properties(text)
 		_, _ = p.Get("b")
 		_ = p.Map()
+		for name, value := range p.Raw() {
+			_, _ = schemas.Unescape(name), schemas.Unescape(value)
+		}
 		schemas.Diff(p, schemas.Properties(`{"a":"b"}`))
 	}
 }

@@ -113,6 +113,14 @@ func unescape(dst, raw []byte) []byte {
 	}
 }
 
+// Unescape returns what raw, the checked text between the quotes of a string, means: raw itself if it has no escapes.
+func Unescape(raw []byte) []byte {
+	if bytes.IndexByte(raw, '\\') < 0 {
+		return raw
+	}
+	return unescape(nil, raw)
+}
+
 // text returns what raw, the text between the quotes of a string, means.
 func text(raw []byte) string {
 	if bytes.IndexByte(raw, '\\') < 0 {

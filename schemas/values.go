@@ -18,6 +18,17 @@ func (p Properties) All() iter.Seq2[string, string] {
 	}
 }
 
+// Raw yields the names, ascending, and values as they stand between their quotes, for Unescape.
+func (p Properties) Raw() iter.Seq2[[]byte, []byte] {
+	return func(yield func(name, value []byte) bool) {
+		for name, value, rest := p.next(); name != nil; name, value, rest = rest.next() {
+			if !yield(name, value) {
+				return
+			}
+		}
+	}
+}
+
 // next splits off the first property: the texts between the quotes of its name and value. Name is nil at the end. Text
 // that is not canonical yields nonsense, but no panic.
 func (p Properties) next() (name, value []byte, rest Properties) {

@@ -39,6 +39,8 @@ type childReport struct {
 func playChild(role string, args []string) int {
 	ctx := context.Background()
 	if role == "nats" {
+		debug.SetMemoryLimit(176 << 20) // as `hubtail nats` does
+		debug.SetGCPercent(200)
 		server, err := localnats.Start(localnats.Options{StoreDir: args[0], Listen: "127.0.0.1:0"})
 		if err != nil {
 			fmt.Fprintln(os.Stderr, err)

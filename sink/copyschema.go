@@ -38,15 +38,28 @@ func checkCopySchema(ctx context.Context, db queryer, live, schema string, kinds
 		return nil
 	case kind == nil || !migrated:
 		return fmt.Errorf("schema %s has %s and is no copy of these tables: %w; name another one", schema, *held, ErrCopyTaken)
-	case registered == nil:
-		return nil
 	}
 	is, err := copyIdentity(ctx, db, schema)
 	if err != nil {
 		return err
 	}
-	if is != *registered {
+	if registered == nil && is != "" { // made by a process that ended before it could register which they are
+		return checkNeverFilled(ctx, db, schema)
+	}
+	if registered == nil || is != *registered {
 		return fmt.Errorf("schema %s was made anew since it was a copy of these tables, and holds others: %w; name another one", schema, ErrCopyTaken)
+	}
+	return nil
+}
+
+// checkNeverFilled refuses tables that a sink has written to.
+func checkNeverFilled(ctx context.Context, db queryer, schema string) error {
+	var filled bool
+	if err := db.QueryRow(ctx, `select exists (select from `+quote(schema, "positions")+`)`).Scan(&filled); err != nil {
+		return fmt.Errorf("look whether schema %s was filled: %w", schema, err)
+	}
+	if filled {
+		return fmt.Errorf("schema %s has tables that are not known as a copy of these: %w; name another one, or drop it by hand", schema, ErrCopyTaken)
 	}
 	return nil
 }

@@ -66,3 +66,26 @@ func TestASchemaMadeAnewUnderACopysNameIsLeftAlone(t *testing.T) {
 		r.exec(`drop schema hubspot_rebuild cascade; drop schema past cascade`)
 	}
 }
+
+// TestASchemaThatIsNotKnownAsACopyIsLeftAlone has a registration without an identity, as a process leaves it that ends before its
+// tables are made, and something else under the name.
+func TestASchemaThatIsNotKnownAsACopyIsLeftAlone(t *testing.T) {
+	t.Parallel()
+	r := newRig(t)
+	r.applied0(r.logOfAll(3))
+	s := r.newTables()
+	r.rebuild(s, sink.RebuildOptions{})
+	r.exec(`update hubspot.copies set installation = null`)
+	if _, err := s.DropOld(t.Context(), ""); !errors.Is(err, sink.ErrCopyTaken) {
+		t.Errorf("tables that were filled: %v", err)
+	}
+	r.exec(`drop schema hubspot_rebuild cascade; create schema hubspot_rebuild;
+		create table hubspot_rebuild.schema_migrations (version text); create table hubspot_rebuild.theirs (id int)`)
+	if err := sink.RegisterCopy(t.Context(), r.pool, schema, sink.Copy{Schema: "hubspot_rebuild", Kind: sink.CopyOld, Stream: "HUBSPOT"}); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := s.DropOld(t.Context(), ""); !errors.Is(err, sink.ErrCopyTaken) {
+		t.Errorf("somebody else's tables: %v", err)
+	}
+	r.want("true", `select to_regclass('hubspot_rebuild.theirs') is not null`)
+}

@@ -218,7 +218,7 @@
 //   - A copy is not dropped with what others built on it (TestACopyIsNotDroppedWithWhatDependsOnIt).
 //   - A schema that holds anything and is no copy of these tables is not touched (TestARebuildTakesNoSchemaOfSomebodyElse), one that
 //     was made anew under a copy's name neither, by whatever drops, fills or erases in copies
-//     (TestASchemaMadeAnewUnderACopysNameIsLeftAlone),
+//     (TestASchemaMadeAnewUnderACopysNameIsLeftAlone, TestASchemaThatIsNotKnownAsACopyIsLeftAlone),
 //     nor a table of the owner's that has a new type's name (TestARebuildLeavesAnOwnersTableOfATypesNameAlone).
 //
 // # What a comparison leaves out

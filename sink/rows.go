@@ -36,6 +36,7 @@ type rowSet struct {
 	rows    []recordRow
 	cells   []cell
 	arena   []byte
+	after   []int32 // see columnOf
 }
 
 // rowSetPool keeps rowSets to use again: their memory is a few megabytes per batch, which would keep the garbage collector busy.
@@ -50,6 +51,8 @@ func (p *rowSetPool) get(t *table, rows, bytes int) *rowSet {
 	s.table, s.rewrite = t, false
 	s.rows, s.cells = slices.Grow(s.rows[:0], rows), slices.Grow(s.cells[:0], 48*rows)
 	s.arena = slices.Grow(s.arena[:0], bytes)
+	s.after = slices.Grow(s.after[:0], len(t.columns)+1)[:len(t.columns)+1]
+	clear(s.after)
 	return s
 }
 
@@ -105,8 +108,8 @@ func (s *rowSet) add(e *schemas.Event, seq uint64) error {
 		// bring the record back.
 		row.mergedInto, row.createdAt, row.archivedAt = nullInt, nullInt, nullInt
 		row.lastExtra = row.firstExtra
-	} else if err := s.addProperties(&row, e.Properties); err != nil {
-		return err
+	} else {
+		s.addProperties(&row, e.Properties)
 	}
 	row.lastCell = int32(len(s.cells))
 	s.rows = append(s.rows, row)
@@ -114,42 +117,54 @@ func (s *rowSet) add(e *schemas.Event, seq uint64) error {
 }
 
 // addProperties puts every value into its column, or into _extra if it has none, does not fit it, or the row is full.
-func (s *rowSet) addProperties(row *recordRow, p schemas.Properties) error {
-	if len(p) == 0 {
-		row.lastExtra = row.firstExtra
-		return nil
-	}
+func (s *rowSet) addProperties(row *recordRow, p schemas.Properties) {
 	var extra []byte
-	used := 0
-	scan := schemas.NewScanner(p)
-	scan.Object(func(key []byte) {
-		raw, escaped := scan.RawString()
-		if escaped { // read it once more, from its opening quote
-			end := scan.Pos()
-			raw = []byte(schemas.NewScanner(p[end-len(raw)-2 : end]).String())
+	used, before := 0, 0
+	for name, text := range p.Raw() {
+		name, raw := schemas.Unescape(name), schemas.Unescape(text)
+		// What needed no escapes Postgres takes as text: the event is UTF-8, and a NUL is an escape.
+		storable := len(raw) == len(text)
+		i, ok := s.columnOf(name, before)
+		if ok {
+			before = i + 1
 		}
-		if i, ok := s.table.byProperty[string(key)]; ok && s.addCell(i, raw, &used) {
+		if ok && s.addCell(i, raw, storable, &used) {
 			// While another column is to take this one's place, the value is in both, or in _extra for the other.
-			if next := s.table.columns[i].next; next == 0 || s.addCell(next, raw, &used) {
-				return
+			if next := s.table.columns[i].next; next == 0 || s.addCell(next, raw, storable, &used) {
+				continue
 			}
 		}
-		extra = appendExtra(extra, string(key), string(raw))
-	})
+		extra = appendExtra(extra, string(name), string(raw))
+	}
 	row.firstExtra = uint32(len(s.arena))
 	if extra != nil {
 		s.arena = append(append(s.arena, 1), extra...) // jsonb's version, then text
 		s.arena = append(s.arena, '}')
 	}
 	row.lastExtra = uint32(len(s.arena))
-	return scan.Err()
 }
 
-// addCell puts a value into a column, unless it does not fit there or the row is full.
-func (s *rowSet) addCell(column int, raw []byte, used *int) bool {
+// columnOf finds a property's column; before is one more than the last property's, 0 at the start. Properties come in the
+// same order in every event, so what came after that one last time mostly does so again.
+func (s *rowSet) columnOf(name []byte, before int) (column int, ok bool) {
+	if i := s.after[before] - 1; i >= 0 && s.table.columns[i].property == string(name) {
+		return int(i), true
+	}
+	if column, ok = s.table.byProperty[string(name)]; ok {
+		s.after[before] = int32(column + 1)
+	}
+	return column, ok
+}
+
+// addCell puts a value into a column, unless it does not fit there or the row is full. Storable says that Postgres takes
+// it as text.
+func (s *rowSet) addCell(column int, raw []byte, storable bool, used *int) bool {
 	typ, start := s.table.columns[column].typ, len(s.arena)
-	var ok bool
-	if s.arena, ok = typ.appendValue(s.arena, raw); !ok {
+	if storable && typ == typeText {
+		s.arena = append(s.arena, raw...)
+	} else if arena, ok := typ.appendValue(s.arena, raw); ok {
+		s.arena = arena
+	} else {
 		return false
 	}
 	size := worstSize(typ, len(s.arena)-start)
