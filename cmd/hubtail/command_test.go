@@ -6,6 +6,7 @@ import (
 	"net/url"
 	"os"
 	"os/exec"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -21,6 +22,15 @@ const runBound = 2 * time.Minute
 // noRaceSleep saves the second that a process under the race detector waits at its end for reports to be written.
 const noRaceSleep = "GORACE=atexit_sleep_ms=0"
 
+// underTest is what makes the test binary hubtail, and keeps it from saying that it measures coverage.
+func underTest(t testing.TB) []string {
+	env := []string{asHubtail + "=1", noRaceSleep}
+	if testing.CoverMode() != "" {
+		env = append(env, "GOCOVERDIR="+t.TempDir())
+	}
+	return env
+}
+
 // result is what a user sees of a command that ended.
 type result struct {
 	code           int
@@ -35,7 +45,7 @@ func hubtail(t testing.TB, dir string, env []string, args ...string) result {
 	cmd := exec.CommandContext(ctx, os.Args[0], args...)
 	var stdout, stderr bytes.Buffer
 	cmd.Dir, cmd.Stdout, cmd.Stderr = dir, &stdout, &stderr
-	cmd.Env = append([]string{asHubtail + "=1", noRaceSleep, "PATH=" + os.Getenv("PATH"), "HOME=" + dir}, env...)
+	cmd.Env = slices.Concat(underTest(t), []string{"PATH=" + os.Getenv("PATH"), "HOME=" + dir}, env)
 	cmd.SysProcAttr = dieWithParent()
 	err := cmd.Run()
 	if ctx.Err() != nil {

@@ -83,9 +83,7 @@ func newStack(t testing.TB, portal simulator.Options) *stack {
 
 // environ is the environment of a process under test: nothing of ours leaks in.
 func (s *stack) environ() []string {
-	return append([]string{
-		asHubtail + "=1",
-		noRaceSleep,
+	return slices.Concat(underTest(s.t), []string{
 		"PATH=" + os.Getenv("PATH"),
 		"HOME=" + s.t.TempDir(),
 		"HUBTAIL_HUBSPOT_URL=" + s.hubspot,
@@ -96,7 +94,7 @@ func (s *stack) environ() []string {
 		"HUBTAIL_SETTLE_TIME=2s",
 		"HUBTAIL_LOG_LEVEL=warn",
 		"HUBTAIL_ADMIN_ADDR=off",
-	}, s.env...)
+	}, s.env)
 }
 
 // process is a running hubtail command.

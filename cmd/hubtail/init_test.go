@@ -6,6 +6,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -168,7 +169,7 @@ func sitDown(t *testing.T, dir string, env []string, args ...string) *person {
 	t.Helper()
 	p := &person{t: t, read: make(chan struct{}), cmd: exec.Command(os.Args[0], args...)}
 	p.cmd.Dir = dir
-	p.cmd.Env = append([]string{asHubtail + "=1", noRaceSleep, "TERM=xterm", "HOME=" + dir}, env...)
+	p.cmd.Env = slices.Concat(underTest(t), []string{"TERM=xterm", "HOME=" + dir}, env)
 	var err error
 	if p.tty, err = pty.StartWithSize(p.cmd, &pty.Winsize{Rows: 50, Cols: 200}); err != nil {
 		t.Fatal(err)
