@@ -213,6 +213,11 @@ func (r *rebuilding) keepEarlier(ctx context.Context, letters string) error {
 		return err
 	}
 	for _, p := range pairs {
+		if p.name == "links" && p.object == "" {
+			if err := r.keepEarlierSets(ctx, letters); err != nil {
+				return err
+			}
+		}
 		if p.object == "" {
 			continue
 		}
@@ -242,6 +247,9 @@ func (r *rebuilding) keepEarlier(ctx context.Context, letters string) error {
 
 // forgotEarlier describes rows that would go, since their event is no longer in the log and a later one is a dead letter.
 func (r *rebuilding) forgotEarlier(ctx context.Context, tx pgx.Tx, p pair) (string, error) {
+	if p.object == "" && p.name == "links" && r.sameLog {
+		return r.forgotSets(ctx, tx)
+	}
 	if p.object == "" || !r.sameLog {
 		return "", nil
 	}
@@ -272,6 +280,11 @@ func (r *rebuilding) noneRefused(ctx context.Context, db queryer, pairs []pair) 
 		return nil
 	}
 	for _, p := range pairs {
+		if p.object == "" && p.name == "links" {
+			if err := r.noSetsRefused(ctx, db); err != nil {
+				return err
+			}
+		}
 		if p.object == "" {
 			continue
 		}

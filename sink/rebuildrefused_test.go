@@ -1,6 +1,7 @@
 package sink_test
 
 import (
+	"errors"
 	"fmt"
 	"strings"
 	"testing"
@@ -151,4 +152,69 @@ func TestWhatNoSinkAppliedIsRefusedByARebuildAsByASink(t *testing.T) {
 	r.want("1a 11a 21a 31a 41a 51a 61a 85", `select string_agg(id || coalesce(team, ''), ' ' order by id) from hubspot.contacts`)
 	r.want("81 23514, 82 23505, 83 23503, 84 23502", `select string_agg(concat_ws(' ', record_id, sqlstate), ', ' order by seq) from hubspot.dead_letters`)
 	r.wantAsLog(s)
+}
+
+func TestTheLinksBeforeARefusedSetStayThroughARebuild(t *testing.T) {
+	t.Parallel()
+	for name, sql := range map[string]string{
+		"check": `alter table hubspot.links add constraint chk check (coalesce(label, '') <> 'bad')`,
+		"trigger": `create function public.f() returns trigger language plpgsql as 'begin if new.label = ''bad'' then raise exception ''no''; end if; return new; end';
+			create trigger loud before insert or update on hubspot.links for each row execute function public.f()`,
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			r := newRig(t)
+			r.applied0(r.logOfAll(3))
+			r.exec(sql)
+			link := func(id, label string) schemas.Link {
+				return schemas.Link{ID: id, Category: "HUBSPOT_DEFINED", TypeID: 1, Label: label}
+			}
+			first := r.publish(links(t, 0, "777", "companies", link("10", "good")), links(t, 0, "777", "deals", link("12", "good")))
+			r.applied0(first)
+			r.applied0(r.publish(links(t, 0, "777", "companies", link("10", "good"), link("11", "bad")), links(t, 0, "778", "companies", link("11", "bad"))))
+			const have = `select string_agg(concat_ws('/', from_id, to_id, label), ' ' order by from_id, to_id) from hubspot.links where from_id in (777, 778)`
+			const letters = `select string_agg(concat_ws(' ', seq, record_id, sqlstate), ', ' order by seq) from hubspot.dead_letters`
+			r.want("777/10/good 777/12/good", have)
+			dead := r.value(letters)
+			s := r.newTables()
+			for range 2 {
+				r.rebuild(s, sink.RebuildOptions{})
+				r.want("777/10/good 777/12/good", have)
+				r.want(dead, letters)
+				r.wantAsLog(s)
+			}
+
+			// A later set takes their place.
+			r.applied0(r.publish(links(t, 0, "777", "companies", link("11", "well"))))
+			r.rebuild(s, sink.RebuildOptions{})
+			r.want("777/11/well 777/12/good", have)
+
+			// Where the log no longer has the set that stayed, that is said before anything begins.
+			r.applied0(r.publish(links(t, 0, "777", "deals", link("13", "bad"))))
+			if err := r.stream.DeleteMsg(t.Context(), first); err != nil {
+				t.Fatal(err)
+			}
+			if _, err := s.Rebuild(t.Context(), sink.RebuildOptions{}); !errors.Is(err, sink.ErrNotCarried) || !strings.Contains(err.Error(), "1 sets of links") {
+				t.Errorf("%v", err)
+			}
+			r.want("777/11/well 777/12/good", have)
+		})
+	}
+}
+
+func TestLinksThatOnlyTheNewTableRefusesAreNotLost(t *testing.T) {
+	t.Parallel()
+	r := newRig(t)
+	r.applied0(r.logOfAll(3))
+	// A trigger fills what a constraint asks for: it does not fire for a rebuild.
+	r.exec(`alter table hubspot.links add constraint labelled check (label is not null or from_id <> 777);
+		create function public.f() returns trigger language plpgsql as 'begin new.label := coalesce(new.label, ''x''); return new; end';
+		create trigger fills before insert on hubspot.links for each row execute function public.f()`)
+	r.applied0(r.publish(links(t, 0, "777", "companies", schemas.Link{ID: "10", Category: "HUBSPOT_DEFINED", TypeID: 1})))
+	const have = `select string_agg(concat_ws('/', from_id, to_id, label), ' ' order by to_id) from hubspot.links where from_id = 777`
+	r.want("777/10/x", have)
+	if _, err := r.newTables().Rebuild(t.Context(), sink.RebuildOptions{}); err == nil || !strings.Contains(err.Error(), "1 sets that the live ones have") || !strings.Contains(err.Error(), "labelled") {
+		t.Errorf("%v", err)
+	}
+	r.want("777/10/x", have)
 }
