@@ -122,8 +122,12 @@ func (m *monitor) viewLog(v *statuspage.View, s *status) {
 	}
 	v.Log = &statuspage.Log{Stream: s.Log.Stream, Messages: s.Log.Messages, Bytes: s.Log.Bytes}
 	for _, l := range s.Leaders {
-		if l.Leader != nil && (l.Portal == v.Portal || v.Portal == "") {
+		switch {
+		case l.Portal != v.Portal && v.Portal != "":
+		case l.Leader != nil:
 			v.Log.Leader = l.Leader.Instance
+		case m.source == nil:
+			v.Log.Alone = true
 		}
 	}
 	if m.source != nil {
@@ -140,7 +144,7 @@ func (m *monitor) viewTables(v *statuspage.View, s *status) {
 		return
 	}
 	stats := m.sink.Stats()
-	v.Tables = &statuspage.Tables{Schema: m.schema, Behind: stats.Lag, RowsPerS: &stats.RowsPerSecond, LastCommit: stats.LastCommit, Error: stats.Error}
+	v.Tables = &statuspage.Tables{Schema: m.schema, Behind: stats.Lag, RowsPerS: &stats.RowsPerSecond, LastCommit: stats.LastCommit, Error: stats.Error, Silent: s.Tables == nil}
 	if s.Tables != nil {
 		v.Tables.DeadLetters = s.Tables.DeadLetters
 		if s.Log != nil { // what was not even told to the sink yet is behind, too

@@ -130,6 +130,31 @@ func TestWhatIsNotKnownIsSaid(t *testing.T) {
 	}
 }
 
+func TestWhatDoesNotAnswerIsNotTakenForEmpty(t *testing.T) {
+	t.Parallel()
+	v := healthy()
+	v.Problems, v.Tables.Silent = []string{"tables: connection refused"}, true
+	for i := range v.Objects {
+		v.Objects[i].TablesThrough = time.Time{}
+	}
+	_, page := get(t, serve(t, show(v)), http.MethodGet, "/", "")
+	text := words(page)
+	requireInOrder(t, text, "One thing needs attention", "deals 14 s ago", "in the log", "Backfill done", "Tables not known", "Postgres does not answer")
+	if strings.Contains(text, "No dead letters") || strings.Contains(text, "No source reads") {
+		t.Errorf("it shows what it does not know:\n%s", text)
+	}
+
+	v = healthy()
+	v.Log = nil
+	_, page = get(t, serve(t, show(v)), http.MethodGet, "/", "")
+	requireInOrder(t, words(page), "Tables not known", "NATS does not answer")
+
+	v = healthy()
+	v.Log.Leader, v.Log.Leads, v.Log.Alone = "", false, true
+	_, page = get(t, serve(t, show(v)), http.MethodGet, "/", "")
+	requireInOrder(t, words(page), "deals 14 s ago", "No source reads HubSpot now")
+}
+
 func TestValuesAreNeverMarkup(t *testing.T) {
 	t.Parallel()
 	const evil = `"><script>alert(1)</script><img src=x onerror=alert(2)>`

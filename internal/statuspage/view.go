@@ -80,6 +80,7 @@ type Log struct {
 	Bytes    uint64
 	Leader   string // who reads HubSpot; "" if nobody does
 	Leads    bool   // this process does
+	Alone    bool   // nobody reads HubSpot: Leader is not only unknown
 }
 
 // Tables is the sink.
@@ -90,6 +91,7 @@ type Tables struct {
 	LastCommit  time.Time
 	DeadLetters int64
 	Error       string // why the sink waits
+	Silent      bool   // Postgres did not answer: what is in them is not known
 }
 
 // Run is a row of sync_logs.
@@ -115,11 +117,14 @@ type Point struct {
 
 // through returns the watermark that counts: the tables' where they are known.
 func (v *View) through(o Object) time.Time {
-	if v.Tables != nil {
+	if v.TablesKnown() {
 		return o.TablesThrough
 	}
 	return o.LogThrough
 }
+
+// TablesKnown reports whether the tables could be looked at.
+func (v *View) TablesKnown() bool { return v.Tables != nil && !v.Tables.Silent }
 
 // Mood is the colour of the page.
 func (v *View) Mood() string {
