@@ -14,7 +14,7 @@
 // # Promises
 //
 //   - the four answers stand in the order in which they are asked, in words (TestThePageAnswersInOrder), and what a process
-//     cannot know is named instead of shown as zero (TestWhatIsNotKnownIsSaid)
+//     cannot know is named instead of shown as zero (TestWhatIsNotKnownIsSaid, TestWhatDoesNotAnswerIsNotTakenForEmpty)
 //   - whatever a name or an error holds is text and never markup (TestValuesAreNeverMarkup), no script, style, font or picture
 //     is from elsewhere, and a browser is told to refuse any (TestNothingComesFromElsewhere)
 //   - a page on loopback answers to loopback's names only, so that no website can have a browser read it
