@@ -214,6 +214,7 @@
 //     (TestADeletionForPrivacyDuringARebuildLeavesNoValue).
 //   - A log that was emptied, forgets by age or size, or was begun anew and not read whole yet does not empty the tables without
 //     leave, and a plan says so before (TestALogThatForgotDoesNotEmptyTheTables, TestALogBegunAnewAndReadWholeIsRebuiltWithoutForce).
+//     A dead letter of the source, or about links, makes up for no row.
 //   - Its role owns the live schema and the copy's, and nothing else (TestARebuildNeedsNoMoreThanItsTwoSchemas); a transaction
 //     pooler will do (TestARebuildWorksThroughATransactionPooler).
 //   - A copy is not dropped with what others built on it (TestACopyIsNotDroppedWithWhatDependsOnIt).

@@ -39,7 +39,7 @@ func (r *rebuilding) countRows(ctx context.Context, object string) error {
 	}
 	var rows uint64
 	err = r.pool.QueryRow(ctx, `select (select count(*) from `+quote(r.copy, t.name)+`) + (select count(distinct record_id) from `+quote(r.copy, "dead_letters")+` d
-		where d.object = $1 and d.origin = 'sink' and not exists (select from `+quote(r.copy, t.name)+` n where n.id::text = d.record_id))
+		where d.object = $1 and d.origin = 'sink' and `+isRecordLetter+` and not exists (select from `+quote(r.copy, t.name)+` n where n.id::text = d.record_id))
 		+ (select count(*) from `+quote(r.copy, "erased")+` e where $2 and e.object = $1 and not exists (select from `+quote(r.copy, t.name)+` n where n.id = e.record_id))`,
 		object, r.careful).Scan(&rows) // a tombstone may be refused, too
 	if err != nil {

@@ -116,13 +116,14 @@ func (r *rebuilding) liveRows(ctx context.Context, object string) ([]rowVersion,
 	}
 }
 
-// onlyLive returns the rows that the copy lacks without a reason: neither erased, nor a dead letter, nor newer.
+// onlyLive returns the rows that the copy lacks without a reason: neither erased, nor newer, nor is an event of the record's own a
+// dead letter, for which the log has it. One of the source, or about its links, is no such event.
 func (r *rebuilding) onlyLive(ctx context.Context, p pair) ([]rowVersion, error) {
 	rows, err := r.pool.Query(ctx, `select l.id, l._seq from `+p.liveTable()+` l
 		where not l._purged and (not $2 or l._seq <= $3) and not exists (select from `+p.otherTable()+` n where n.id = l.id)
-		and not exists (select from `+quote(r.copy, "dead_letters")+` d where d.object = $1 and d.record_id = l.id::text)
+		and not exists (select from `+quote(r.copy, "dead_letters")+` d where d.stream = $4 and d.origin = 'sink' and d.object = $1 and d.record_id = l.id::text and `+isRecordLetter+`)
 		and not exists (select from `+quote(r.copy, "erased")+` e where e.object = $1 and e.record_id = l.id)`,
-		p.object, r.sameLog, int64(r.position))
+		p.object, r.sameLog, int64(r.position), r.a.stream)
 	var only []rowVersion
 	if err == nil {
 		only, err = pgx.CollectRows(rows, func(row pgx.CollectableRow) (v rowVersion, err error) {

@@ -35,7 +35,10 @@ func (r *rebuilding) startOver() {
 const refusedSQL = ` d.stream = $1 and d.origin = 'sink' and not coalesce(` + isPurgeLetter + `, false) and (d.sqlstate like '23%' or d.sqlstate like 'P0%') and ($2 or d.object = any($3))`
 
 // recordIDSQL is the number of the record that a letter d is about; null if there is none.
-const recordIDSQL = `case when d.record_id ~ '^[0-9]{1,18}$' and split_part(d.subject, '.', 3) not like '\_%' then d.record_id::bigint end`
+const recordIDSQL = `case when d.record_id ~ '^[0-9]{1,18}$' and ` + isRecordLetter + ` then d.record_id::bigint end`
+
+// isRecordLetter is the condition for letters d of records' events. An object type whose name had to be encoded begins with _x.
+const isRecordLetter = `split_part(d.subject, '.', 3) !~ '^_[^x]'`
 
 // readRefused makes the filling leave out what the live tables refused.
 func (r *rebuilding) readRefused(ctx context.Context) error {
@@ -142,7 +145,7 @@ func (r *rebuilding) keepRefused(ctx context.Context) (kept map[int64]bool, err 
 		return nil, err
 	}
 	for _, p := range pairs {
-		records, newer := `left(split_part(d.subject, '.', 3), 1) <> '_' and d.object = $4`, `not exists (select from `+p.otherTable()+` n where n.id = `+recordIDSQL+` and n._seq > d.seq)`
+		records, newer := isRecordLetter+` and d.object = $4`, `not exists (select from `+p.otherTable()+` n where n.id = `+recordIDSQL+` and n._seq > d.seq)`
 		switch p.name {
 		case "link_sets":
 			continue

@@ -63,6 +63,17 @@ func TestALogThatForgotDoesNotEmptyTheTables(t *testing.T) {
 		"an object type purged": func(r *rig) error {
 			return r.stream.Purge(r.t.Context(), jetstream.WithPurgeSubject(schemas.Root+"."+schemas.EncodeToken(portal)+".contacts.*"))
 		},
+		"records purged that have letters of the source and of links": func(r *rig) error {
+			r.applied0(r.publish(control(r.t, 0, &schemas.DeadLetter{Portal: portal, Object: "contacts", ID: "2", Reason: "no record", Record: "{"}),
+				control(r.t, 0, &schemas.Links{Portal: portal, From: "contacts", ID: "4", To: "companies", Links: []schemas.Link{{ID: "y"}}})))
+			r.want("true", `select count(distinct origin) = 2 from hubspot.dead_letters where object = 'contacts' and record_id in ('2', '4')`)
+			for _, id := range []string{"2", "4"} {
+				if err := r.stream.Purge(r.t.Context(), jetstream.WithPurgeSubject(schemas.RecordSubject(portal, "contacts", id))); err != nil {
+					return err
+				}
+			}
+			return nil
+		},
 		"recreated": func(r *rig) error {
 			r.recreateStream()
 			r.publish(definitions(r.t, "contacts", 0, "email", "string"), event("contacts", 1, 1, props{"email": "a"}))
