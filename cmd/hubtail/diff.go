@@ -48,6 +48,10 @@ func runDiff(c *cli.Context, p *parts) error {
 	if err != nil {
 		return err
 	}
+	properties := splitList(c.String("changed"))
+	if err := log.warnOfUnknown(c.Context, p.log, objects, properties); err != nil {
+		return err
+	}
 	from, err := log.moment(c.Context, args[0])
 	if err != nil {
 		return err
@@ -66,7 +70,7 @@ func runDiff(c *cli.Context, p *parts) error {
 	case err != nil:
 		return err
 	}
-	if properties := splitList(c.String("changed")); len(properties) > 0 {
+	if len(properties) > 0 {
 		onlyChanged(d, properties)
 	}
 	if c.Bool("json") {

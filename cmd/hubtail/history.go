@@ -54,6 +54,9 @@ func runHistory(c *cli.Context, p *parts) error {
 		return fmt.Errorf("the log never had %s %s; `hubtail explain %s %s` says what is known of it", object, id, object, id)
 	}
 	properties := splitList(c.String("changed"))
+	if err := log.warnOfUnknown(c.Context, p.log, []string{object}, properties); err != nil {
+		return err
+	}
 	if c.Bool("json") {
 		encoder := newJSONEncoder(c.App.Writer)
 		encoder.SetEscapeHTML(false)

@@ -184,6 +184,11 @@ func TestTailShowsWhatComesAndWhatCame(t *testing.T) {
 	s.run(nil, "tail", "--op", "exploded").complaint(t, exitUsage, "exploded")
 	s.run(nil, "tail", "--from", "soon").complaint(t, exitUsage, "soon")
 	s.run(nil, "tail", "tickets").complaint(t, exitUsage, "tickets")
+	for _, command := range [][]string{{"tail", "--from", "start", "--limit", "1", "--changed", "citi,city", "contacts"}, {"diff", "--changed", "city,citi", "start", "now"}} {
+		if r := s.must(nil, command...); strings.Count(r.stderr, "no such property") != 1 || !strings.Contains(r.stderr, "property=citi ") {
+			t.Errorf("%v: %s", command, r.stderr)
+		}
+	}
 
 	// Live, until it is told to stop.
 	consumers := func() int {

@@ -94,6 +94,9 @@ func runTail(c *cli.Context, p *parts) error {
 	if err != nil {
 		return err
 	}
+	if err := log.warnOfUnknown(c.Context, p.log, objects, t.properties); err != nil {
+		return err
+	}
 	from, err := log.tailFrom(c.Context, c.String("from"))
 	if err != nil {
 		return err
