@@ -327,9 +327,11 @@ func ago(now, at time.Time) string {
 }
 
 func bytesText(n uint64) string {
-	const unit = 1 << 20
-	if n < unit {
+	switch {
+	case n < 1<<20:
 		return fmt.Sprintf("%d KiB", n>>10)
+	case n < 1<<30:
+		return fmt.Sprintf("%.1f MiB", float64(n)/(1<<20))
 	}
-	return fmt.Sprintf("%.1f MiB", float64(n)/unit)
+	return fmt.Sprintf("%.1f GiB", float64(n)/(1<<30))
 }
