@@ -6,6 +6,7 @@ import (
 	"testing"
 
 	"github.com/hubtail/hubtail/migrations"
+	"github.com/hubtail/hubtail/schemas"
 	"github.com/hubtail/hubtail/sink"
 )
 
@@ -73,6 +74,38 @@ func TestARebuildThatIsNoLongerAloneSwapsNothing(t *testing.T) {
 		r.exec(`drop schema hubspot_rebuild cascade; delete from hubspot.copies`)
 	}
 	r.rebuild(r.newTables(), sink.RebuildOptions{})
+}
+
+func TestADeletionForPrivacyWhileTheShadowIsMade(t *testing.T) {
+	t.Parallel()
+	r := newRig(t)
+	r.applied0(r.logOfAll(3))
+	tx, err := r.pool.Begin(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer tx.Rollback(t.Context()) //nolint:errcheck // it ends in time below
+	// A rebuild waits for it, with its copy registered and without tables: whatever meets it there takes it for dropped.
+	if _, err := tx.Exec(t.Context(), `select pg_advisory_xact_lock(hashtextextended('hubtail migrate hubspot_rebuild', 0))`); err != nil {
+		t.Fatal(err)
+	}
+	s, done := r.newTables(), make(chan error, 1)
+	go func() {
+		_, err := s.Rebuild(t.Context(), sink.RebuildOptions{})
+		done <- err
+	}()
+	eventually(t, "the copy is registered", func() bool { return r.value(`select count(*) from hubspot.copies`) == "1" })
+	r.applied0(r.publish(event("contacts", 1, 99, nil, op(schemas.OpPurged))))
+	r.want("0", `select count(*) from hubspot.copies`)
+	if err := tx.Rollback(t.Context()); err != nil {
+		t.Error(err)
+	}
+	if err := <-done; err != nil {
+		t.Error(err)
+	}
+	r.want("1 old", `select count(*) || ' ' || max(kind) from hubspot.copies`)
+	r.want("0", `select count(email) from hubspot.contacts where id = 1`)
+	r.want("true", `select exists (select from hubspot.erased where object = 'contacts' and record_id = 1)`)
 }
 
 func TestARebuildDuringAChangeOfAType(t *testing.T) {

@@ -25,14 +25,19 @@ func (r *rebuilding) prepareShadow(ctx context.Context) error {
 	if err := r.emptySchema(ctx, CopyShadow, CopyOld); err != nil {
 		return err
 	}
-	err := RegisterCopy(ctx, r.pool, r.live, Copy{Schema: r.copy, Kind: CopyShadow, Stream: r.a.stream, Objects: r.o.Objects, Phase: "preparing"})
-	if err != nil {
-		return err
+	// Before and after: a deletion for privacy that meets a registered copy without tables takes it for dropped, and what is left of
+	// a run that dies is a copy of ours. Nothing of the log is read before.
+	register := func(ctx context.Context) error {
+		return RegisterCopy(ctx, r.pool, r.live, Copy{Schema: r.copy, Kind: CopyShadow, Stream: r.a.stream, Objects: r.o.Objects, Phase: "preparing"})
 	}
+	migrate := func(ctx context.Context) error { return migrations.Apply(ctx, r.pool, r.copy) }
+	for _, step := range []func(context.Context) error{register, migrate, register} {
+		if err := step(ctx); err != nil {
+			return err
+		}
+	}
+	var err error
 	if r.registered, err = r.registeredAt(ctx, r.pool); err != nil {
-		return err
-	}
-	if err := migrations.Apply(ctx, r.pool, r.copy); err != nil {
 		return err
 	}
 	if err := noteIdentity(ctx, r.pool, r.live, r.copy); err != nil {
