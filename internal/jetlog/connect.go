@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"net"
 	"regexp"
 	"time"
 
@@ -147,14 +148,30 @@ func Away(err error) bool {
 	}
 	var connecting redacted
 	if errors.As(err, &connecting) {
-		return !permanentFailure.MatchString(err.Error())
+		return !refuses(errors.Unwrap(connecting.err))
 	}
 	return isTransport(err) || errors.Is(err, nats.ErrDisconnected) || errors.Is(err, jetstream.ErrNoStreamResponse)
 }
 
+// Refused reports whether err is a connection's that a server or the settings say no to: waiting does not help with that.
+func Refused(err error) bool {
+	var connecting redacted
+	return errors.As(err, &connecting) && !Away(err)
+}
+
 const errNoPeers jetstream.ErrorCode = 10005
 
-// permanentFailure tells "you are not welcome" from "nobody answers".
+// refuses tells "you are not welcome" from "nobody answers". The cause is what the client of NATS returned: what else stands
+// in an error's text, as the URL does, may have any word in it.
+func refuses(cause error) bool {
+	var way *net.OpError
+	if errors.As(cause, &way) && way.Op == "dial" { // its text has the server's name
+		var address *net.AddrError
+		return errors.As(cause, &address)
+	}
+	return errors.Is(cause, nats.ErrSecureConnWanted) || permanentFailure.MatchString(cause.Error())
+}
+
 var permanentFailure = regexp.MustCompile(`(?i)authorization|authentication|permission|credential|nkey|parse|invalid|certificate|no such file|tls:`)
 
 var userInfo = regexp.MustCompile(`(://)[^/]*@`)

@@ -235,3 +235,45 @@ func fakeServer(t *testing.T, version, extra string) (url string) {
 	})
 	return "nats://" + l.Addr().String()
 }
+
+// TestServersThatAreDownAreAwayWhateverTheirURL has addresses with the words of refusals in them.
+func TestServersThatAreDownAreAwayWhateverTheirURL(t *testing.T) {
+	t.Parallel()
+	for _, url := range []string{
+		"nats://127.0.0.1:1",
+		"tls://127.0.0.1:1",
+		"nats://user:authorization@127.0.0.1:1",
+		"nats://permission-service.invalid:1",
+		"tls://credential-parse-nkey.invalid:1,nats://certificate.invalid:1",
+	} {
+		_, err := jetlog.Connect(t.Context(), jetlog.Config{URL: url})
+		if err == nil || !jetlog.Away(err) || jetlog.Refused(err) {
+			t.Errorf("%s is not waited for: %v", url, err)
+		}
+	}
+}
+
+func TestSettingsThatCannotWorkAreNotWaitedFor(t *testing.T) {
+	t.Parallel()
+	plain := startServer(t, localnats.Options{StoreDir: t.TempDir(), Listen: "127.0.0.1:0"})
+	secured := startServer(t, localnats.Options{StoreDir: t.TempDir(), Listen: "127.0.0.1:0", Token: "right"})
+	for name, cfg := range map[string]jetlog.Config{
+		"TLS from a server without":  {URL: strings.Replace(plain.URL(), "nats://", "tls://", 1)},
+		"a token that is wrong":      {URL: strings.Replace(secured.URL(), "://", "://wrong@", 1)},
+		"a user who is not known":    {URL: strings.Replace(secured.URL(), "://", "://user:wrong@", 1)},
+		"no token":                   {URL: secured.URL()},
+		"credentials that are not":   {URL: plain.URL(), Creds: t.TempDir() + "/none.creds"},
+		"authorities that are not":   {URL: "tls://127.0.0.1:1", CA: t.TempDir() + "/none.pem"},
+		"a port that no server uses": {URL: "nats://127.0.0.1:99999"},
+	} {
+		nc, err := jetlog.Connect(t.Context(), jetlog.Config{URL: cfg.URL, Creds: cfg.Creds, CA: cfg.CA, Wait: time.Hour})
+		if err == nil {
+			nc.Close()
+			t.Errorf("%s: connected", name)
+			continue
+		}
+		if jetlog.Away(err) || !jetlog.Refused(err) {
+			t.Errorf("%s is waited for: %v", name, err)
+		}
+	}
+}
