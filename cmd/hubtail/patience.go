@@ -5,13 +5,16 @@ import (
 	"crypto/tls"
 	"errors"
 	"fmt"
+	"io/fs"
 	"math"
 	"math/rand/v2"
+	"net/url"
 	"strings"
 	"time"
 
 	"github.com/jackc/pgx/v5/pgconn"
 
+	"github.com/hubtail/hubtail/connector/hubspot"
 	"github.com/hubtail/hubtail/internal/jetlog"
 	"github.com/hubtail/hubtail/sink"
 )
@@ -27,6 +30,7 @@ const (
 
 // untilThere does what takes NATS or Postgres until that succeeds, or is refused for a reason that waiting does not help
 // with. A command that is no service has no patience: it is told at once. Who waits says so once, and where it is asked.
+// Once ctx has ended, so has what fails: the error is that of ctx, and has the last one with it.
 func (p *parts) untilThere(ctx context.Context, do func() error) error {
 	defer p.waitsFor("")
 	began, said := time.Now(), ""
@@ -36,7 +40,10 @@ func (p *parts) untilThere(ctx context.Context, do func() error) error {
 		if err == nil && said != "" {
 			p.log.Info(said+" answers", "waited", time.Since(began).Round(time.Second))
 		}
-		if what == "" || ctx.Err() != nil || time.Since(began) >= p.patience {
+		if err != nil && ctx.Err() != nil {
+			return stopped(ctx, err)
+		}
+		if what == "" || time.Since(began) >= p.patience {
 			return err
 		}
 		if said != what {
@@ -49,9 +56,14 @@ func (p *parts) untilThere(ctx context.Context, do func() error) error {
 		case <-timer.C:
 		case <-ctx.Done():
 			timer.Stop()
-			return ctx.Err()
+			return stopped(ctx, err)
 		}
 	}
+}
+
+// stopped is the error of what was being tried when ctx ended.
+func stopped(ctx context.Context, err error) error {
+	return fmt.Errorf("%w while it was tried: %w", ctx.Err(), err)
 }
 
 // waitsFor tells whoever looks at the admin listener what holds up the start, nothing if it is "".
@@ -61,10 +73,11 @@ func (p *parts) waitsFor(what string) {
 	}
 }
 
-// missing names what did not answer, or not yet, "" if err is an answer: no.
+// missing names what did not answer, or not yet, "" if err is an answer: no. What HubSpot's client says is not waited for: it
+// has tried for minutes.
 func missing(err error) string {
 	var refused *tls.CertificateVerificationError
-	if err == nil || errors.Is(err, context.Canceled) || errors.As(err, &refused) {
+	if err == nil || errors.Is(err, context.Canceled) || errors.As(err, &refused) || ofHubSpot(err) || jetlog.Refused(err) {
 		return ""
 	}
 	var answer *pgconn.PgError
@@ -79,5 +92,26 @@ func missing(err error) string {
 	if jetlog.Away(err) || errors.Is(err, context.DeadlineExceeded) {
 		return "nats"
 	}
+	// A connection to Postgres that breaks has no error of its own; one to NATS has, above. A file that is not there is like
+	// a network error to Go.
+	var file *fs.PathError
+	if sink.MayPass(err) && !errors.As(err, &file) && !errors.Is(err, sink.ErrDatabaseURL) {
+		return "postgres"
+	}
 	return ""
+}
+
+// ofHubSpot reports whether an error is of HubSpot's client, whatever made it.
+func ofHubSpot(err error) bool {
+	var answer *hubspot.Error
+	var request *url.Error
+	if errors.As(err, &answer) || errors.As(err, &request) {
+		return true
+	}
+	for _, known := range []error{hubspot.ErrUnavailable, hubspot.ErrMalformed, hubspot.ErrDailyLimit} {
+		if errors.Is(err, known) {
+			return true
+		}
+	}
+	return false
 }

@@ -5,8 +5,15 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
+	"io/fs"
 	"log/slog"
+	"net"
+	"net/url"
 	"strings"
+	"sync"
+	"sync/atomic"
+	"syscall"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -14,6 +21,10 @@ import (
 	"github.com/jackc/pgx/v5/pgconn"
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
+
+	"github.com/hubtail/hubtail/connector/hubspot"
+	"github.com/hubtail/hubtail/internal/pgtest"
+	"github.com/hubtail/hubtail/sink"
 )
 
 // TestServicesWaitAsLongAsItTakes has Postgres away for a night, of an imagined clock.
@@ -81,6 +92,16 @@ func TestWhatSaysNoIsNotWaitedFor(t *testing.T) {
 		{jetstream.ErrJetStreamNotEnabledForAccount, ""},
 		{nats.ErrPermissionViolation, ""},
 		{context.Canceled, ""},
+		{io.EOF, "postgres"},
+		{io.ErrUnexpectedEOF, "postgres"},
+		{&net.OpError{Op: "read", Net: "tcp", Err: syscall.ECONNRESET}, "postgres"},
+		{errors.New("conn closed"), "postgres"},
+		{&fs.PathError{Op: "open", Path: "/none.pem", Err: syscall.ENOENT}, ""},
+		{fmt.Errorf("%w: %w", sink.ErrDatabaseURL, syscall.ENOENT), ""},
+		{&url.Error{Op: "Get", URL: "https://api.hubapi.com/x", Err: context.DeadlineExceeded}, ""},
+		{fmt.Errorf("%w: %w", hubspot.ErrUnavailable, context.DeadlineExceeded), ""},
+		{fmt.Errorf("%w: read answer: %w", hubspot.ErrUnavailable, io.ErrUnexpectedEOF), ""},
+		{&hubspot.Error{Status: 401}, ""},
 		{errors.New("anything else"), ""},
 		{nil, ""},
 	} {
@@ -92,4 +113,80 @@ func TestWhatSaysNoIsNotWaitedFor(t *testing.T) {
 			t.Errorf("%v: %q, want %q", err, got, test.want)
 		}
 	}
+}
+
+// TestAStopWhileNATSIsTriedIsNoFailure has ctx end in a try, which fails for a reason of its own.
+func TestAStopWhileNATSIsTriedIsNoFailure(t *testing.T) {
+	t.Parallel()
+	for _, cause := range []error{nats.ErrTimeout, errors.New("anything else")} {
+		p := &parts{log: slog.New(slog.DiscardHandler), patience: forever}
+		ctx, stop := context.WithCancel(t.Context())
+		err := p.untilThere(ctx, func() error { stop(); return cause })
+		if !errors.Is(err, context.Canceled) || !errors.Is(err, cause) { // longRunning asks for the first
+			t.Errorf("it ends with %v", err)
+		}
+	}
+}
+
+// TestAConnectionThatBreaksDuringTheStartIsMadeAgain cuts the connection that migrates, once, as a load balancer does.
+func TestAConnectionThatBreaksDuringTheStartIsMadeAgain(t *testing.T) {
+	t.Parallel()
+	u, err := url.Parse(pgtest.NewDatabase(t))
+	must(t, err)
+	address, cut := cutOnce(t, u.String(), 6000)
+	q := u.Query()
+	q.Del("host")
+	q.Del("port")
+	q.Set("sslmode", "disable")
+	u.Host, u.RawQuery = address, q.Encode()
+	p := &parts{log: slog.New(slog.DiscardHandler), patience: forever}
+	p.databaseURL, p.schema = u.String(), "hubspot"
+	pool, err := p.openPool(t.Context())
+	must(t, err)
+	defer pool.Close()
+	tries := 0
+	err = p.untilThere(t.Context(), func() error { tries++; return p.migrate(t.Context(), pool) })
+	if err != nil || !cut.Load() || tries < 2 {
+		t.Errorf("%d tries (cut: %v): %v", tries, cut.Load(), err)
+	}
+}
+
+// cutOnce passes connections on to a database, and ends the first that has sent so many bytes.
+func cutOnce(t *testing.T, database string, bytes int) (address string, cut *atomic.Bool) {
+	t.Helper()
+	cfg, err := pgconn.ParseConfig(database)
+	must(t, err)
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	must(t, err)
+	cut = new(atomic.Bool)
+	var open sync.WaitGroup
+	t.Cleanup(func() { _ = l.Close(); open.Wait() })
+	serve := func(in net.Conn) {
+		defer in.Close()
+		network, address := pgconn.NetworkAddress(cfg.Host, cfg.Port)
+		out, err := net.Dial(network, address)
+		if err != nil {
+			return
+		}
+		defer out.Close()
+		open.Go(func() { _, _ = io.Copy(in, out); _ = in.Close() })
+		buf, sent := make([]byte, 4096), 0
+		for {
+			n, err := in.Read(buf)
+			if sent += n; err != nil || sent > bytes && cut.CompareAndSwap(false, true) {
+				return
+			}
+			_, _ = out.Write(buf[:n])
+		}
+	}
+	open.Go(func() {
+		for {
+			in, err := l.Accept()
+			if err != nil {
+				return
+			}
+			open.Go(func() { serve(in) })
+		}
+	})
+	return l.Addr().String(), cut
 }
