@@ -186,7 +186,8 @@
 //     version before stays in its place; so does what no sink has applied yet and the new tables refuse. What only the new tables
 //     would refuse, or a rollback's, is not lost for it: nothing is swapped (TestWhatTheLiveTablesRefusedStaysRefusedThroughARebuild,
 //     TestWhatNoSinkAppliedIsRefusedByARebuildAsByASink, TestWhatOnlyTheNewTableRefusesIsNotLost). The same goes for sets of
-//     links (TestTheLinksBeforeARefusedSetStayThroughARebuild, TestLinksThatOnlyTheNewTableRefusesAreNotLost).
+//     links (TestTheLinksBeforeARefusedSetStayThroughARebuild, TestLinksThatOnlyTheNewTableRefusesAreNotLost), and for what a
+//     trigger refuses with whatever code, during the rebuild too (TestWhatATriggerRefusesStaysRefusedWithAnyCodeAndAtAnyTime).
 //   - Foreign keys are looked at before the swap (TestTablesThatAForeignKeyWouldNotHoldForAreNotSwappedIn), and made valid again
 //     after it, by the next rebuild or start of a sink if this one is killed (TestAForeignKeyIsCheckedThoughTheRebuildWasKilled).
 //   - Columns of the owner's may come, go and change while the tables are made, or before old ones come back

@@ -29,10 +29,9 @@ func (r *rebuilding) startOver() {
 	r.newApplier(r.a.created)
 }
 
-// refusedSQL selects the dead letters d of rows that the owner's things refused: Postgres rule: class 23 is for constraints, P0 for
-// what a trigger raises. A deletion for privacy is applied all the same. $1 is the stream, $2 whether all object types count, $3
-// those that do.
-const refusedSQL = ` d.stream = $1 and d.origin = 'sink' and not coalesce(` + isPurgeLetter + `, false) and (d.sqlstate like '23%' or d.sqlstate like 'P0%') and ($2 or d.object = any($3))`
+// refusedSQL selects the dead letters d of rows that the database refused: a constraint, an index, or a trigger with whatever code it
+// raises. A deletion for privacy is applied all the same. $1 is the stream, $2 whether all object types count, $3 those that do.
+const refusedSQL = ` d.stream = $1 and d.origin = 'sink' and not coalesce(` + isPurgeLetter + `, false) and d.sqlstate is not null and ($2 or d.object = any($3))`
 
 // recordIDSQL is the number of the record that a letter d is about; null if there is none.
 const recordIDSQL = `case when d.record_id ~ '^[0-9]{1,18}$' and ` + isRecordLetter + ` then d.record_id::bigint end`
@@ -72,7 +71,10 @@ func (r *rebuilding) catchUpRefused(ctx context.Context) error {
 			seqs = append(seqs, int64(seq))
 		}
 	}
-	r.a.skip = nil
+	r.a.skip = make(map[uint64]bool, len(kept)) // also of what is still to be caught up with
+	for seq := range kept {
+		r.a.skip[uint64(seq)] = true
+	}
 	for len(seqs) > 0 {
 		n := min(len(seqs), redriveRows)
 		if err := r.applyRefused(ctx, seqs[:n]); err != nil {
@@ -127,46 +129,6 @@ func (r *rebuilding) messageOf(ctx context.Context, l DeadLetter) (*Message, err
 		return nil, fmt.Errorf("read message %d of the log: %w", l.Seq, err)
 	}
 	return &Message{Message: schemas.Message{Subject: m.Subject, Header: m.Header, Data: m.Data}, Seq: m.Sequence}, nil
-}
-
-// keepRefused lets the copy have the letters of what the new tables could not refuse yet: triggers do not fire for them, and
-// foreign keys come with the swap. A letter of a record that got a newer version is obsolete.
-func (r *rebuilding) keepRefused(ctx context.Context) (kept map[int64]bool, err error) {
-	kept = make(map[int64]bool)
-	if !r.sameLog {
-		return kept, nil
-	}
-	columns, err := r.staticColumns(ctx, r.pool, "dead_letters")
-	if err != nil {
-		return nil, err
-	}
-	pairs, err := r.pairs(ctx, r.pool)
-	if err != nil {
-		return nil, err
-	}
-	for _, p := range pairs {
-		records, newer := isRecordLetter+` and d.object = $4`, `not exists (select from `+p.otherTable()+` n where n.id = `+recordIDSQL+` and n._seq > d.seq)`
-		switch p.name {
-		case "link_sets":
-			continue
-		case "links":
-			if p.object == "" {
-				records, newer = `split_part(d.subject, '.', 3) = '_links' and $4 = ''`, `true`
-			}
-		}
-		rows, err := r.pool.Query(ctx, `insert into `+quote(r.copy, "dead_letters")+` (`+columns.all+`) select `+columns.all+` from `+quote(r.live, "dead_letters")+` d
-			where`+refusedSQL+` and `+records+` and `+newer+` and (d.sqlstate like 'P0%' and exists (select from pg_trigger t where t.tgrelid = to_regclass($5) and not t.tgisinternal and t.tgenabled <> 'D')
-			or d.sqlstate = '23503' and exists (select from pg_constraint c where c.conrelid = to_regclass($5) and c.contype = 'f'))
-			on conflict do nothing returning seq`, r.a.stream, r.whole(), r.objects, p.object, p.liveTable())
-		if err != nil {
-			return nil, err
-		}
-		var seq int64
-		if _, err := pgx.ForEachRow(rows, []any{&seq}, func() error { kept[seq] = true; return nil }); err != nil && classify(err) != faultSchema {
-			return nil, err // else one of the two is not there
-		}
-	}
-	return kept, nil
 }
 
 // there reports whether all tables, quoted, are there.

@@ -218,3 +218,43 @@ func TestLinksThatOnlyTheNewTableRefusesAreNotLost(t *testing.T) {
 	}
 	r.want("777/10/x", have)
 }
+
+func TestWhatATriggerRefusesStaysRefusedWithAnyCodeAndAtAnyTime(t *testing.T) {
+	t.Parallel()
+	for name, c := range map[string]struct{ code, at string }{
+		"as a constraint": {"check_violation", ""}, "as bad data": {"data_exception", ""}, "a size": {"program_limit_exceeded", ""},
+		"after the log was read": {"raise_exception", "reading"}, "after the copy caught up": {"raise_exception", "catching up"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			r := newRig(t)
+			r.publish(definitions(t, "contacts", 0, "email", "string", "age", "number", "name", "string", "kind", "string", "note", "string"))
+			r.applied0(r.publish(person(1, nil), person(2, nil)))
+			r.exec(`create function public.f() returns trigger language plpgsql as 'begin
+				if to_jsonb(new)->>''note'' = ''bad'' or to_jsonb(new)->>''label'' = ''bad'' then raise exception ''no'' using errcode = ''` + c.code + `''; end if; return new; end';
+				create trigger loud before insert or update on hubspot.contacts for each row execute function public.f();
+				create trigger loud before insert or update on hubspot.links for each row execute function public.f()`)
+			link := schemas.Link{ID: "10", Category: "HUBSPOT_DEFINED", TypeID: 1}
+			r.applied0(r.publish(links(t, 0, "1", "companies", link)))
+			refuse := func() {
+				bad := link
+				bad.Label = "bad"
+				r.applied0(r.publish(person(2, props{"note": "bad"}), person(3, props{"note": "bad"}), links(t, 0, "1", "companies", bad)))
+			}
+			s := r.newTables()
+			if c.at == "" {
+				refuse()
+			}
+			sink.AfterRebuildStep(s, func(phase string) {
+				if phase == c.at {
+					refuse()
+				}
+			})
+			r.rebuild(s, sink.RebuildOptions{})
+			r.want("1, 2", `select string_agg(concat(id, note), ', ' order by id) from hubspot.contacts`)
+			r.want("1 10", `select string_agg(concat_ws(' ', from_id, to_id, label), ', ') from hubspot.links`)
+			r.want("2, 3, 1", `select string_agg(record_id, ', ' order by seq) from hubspot.dead_letters`)
+			r.wantAsLog(s)
+		})
+	}
+}

@@ -255,6 +255,9 @@ func (r *rebuilding) stopWriters(ctx context.Context, tx pgx.Tx) ([]pair, error)
 	if err := r.catchUpTo(ctx, tx); err != nil {
 		return nil, err
 	}
+	if err := r.keepLate(ctx); err != nil {
+		return nil, err
+	}
 	return r.pairs(ctx, tx)
 }
 
