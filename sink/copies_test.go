@@ -47,6 +47,7 @@ func (b *bundle) addCopy(name string, kind sink.CopyKind, messages ...sink.Messa
 	if err := migrations.Apply(b.t.Context(), b.pool, name); err != nil {
 		b.t.Fatal(err)
 	}
+	b.exec(`update hubspot.copies c set installation = i.id from ` + name + `.installation i where c.schema_name = '` + name + `'`)
 	a := sink.NewApplier(sink.ApplierConfig{
 		Pool: b.pool, Schema: name, Stream: "HUBSPOT", Created: streamCreated, Consumer: "test", Logger: testLogger(b.t),
 	})
