@@ -34,7 +34,9 @@
 //     whatever the settings are (TestMalformedDotEnvIsRefusedWithoutItsContent)
 //   - every flag has its variable and its explanation (TestHelpListsEveryFlagWithItsEnvironmentAndAnExample)
 //   - long-running commands wait for NATS and Postgres to start (TestServicesWaitForNATSAndPostgres), as long as it takes
-//     (TestServicesWaitAsLongAsItTakes), but not for what says no (TestServicesDoNotWaitForWhatSaysNo, TestWhatSaysNoIsNotWaitedFor)
+//     (TestServicesWaitAsLongAsItTakes), but not for what says no (TestServicesDoNotWaitForWhatSaysNo, TestWhatSaysNoIsNotWaitedFor);
+//     a connection that breaks then is made again (TestAConnectionThatBreaksDuringTheStartIsMadeAgain), and to be stopped
+//     then is no failure (TestAStopWhileNATSIsTriedIsNoFailure)
 //   - a service says whether it lives, can work and how far it is (TestHealthChecksAndMetricsOfServices,
 //     TestReadinessSaysWhatIsMissing); every metric is in docs/metrics.md (TestMetricsAreDocumentedAndWellFormed), and the alert
 //     rules and the dashboard in deploy/ use no other (TestAlertRulesAndDashboardFitTheMetrics); several
