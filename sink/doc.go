@@ -179,7 +179,8 @@
 //     publications and settings of storage and statistics are as before (TestWhatIsOnTheTablesCarriesOver), and so are tablespaces
 //     (TestARebuildKeepsTheTablespaces); whatever else Postgres knows to depend on the tables is named, and nothing is begun
 //     without leave (TestARebuildSaysWhatDoesNotCarryOverBeforeItBegins), or at all where it could not end
-//     (TestARebuildRefusesWhatIsBuiltOnAnAlteredColumn). The owner's triggers do not fire for it.
+//     (TestARebuildRefusesWhatIsBuiltOnAnAlteredColumn, TestARebuildThatAStaticTableWouldRefuseDoesNotBegin). The owner's
+//     triggers do not fire for it.
 //   - What the owner built on a column holds its type in the new table, too, whenever it comes or goes
 //     (TestWhatHoldsAColumnsTypeHoldsItThroughARebuild).
 //   - What a constraint, a unique index, a foreign key or a trigger of the owner's refused stays a dead letter, and the record's

@@ -171,3 +171,35 @@ func TestARebuildLeavesAnOwnersTableOfATypesNameAlone(t *testing.T) {
 		r.want("mine", `select mine from hubspot.companies`)
 	}
 }
+
+func TestARebuildThatAStaticTableWouldRefuseDoesNotBegin(t *testing.T) {
+	t.Parallel()
+	for table, c := range map[string]struct {
+		check string
+		m     schemas.Control
+	}{
+		"pipelines": {`label <> 'bad'`, &schemas.Pipelines{Portal: portal, Object: "contacts", Pipelines: []schemas.Pipeline{{ID: "p", Label: "bad"}}}},
+		"sync_logs": {`sync_type <> 'bad'`, &schemas.Run{Portal: portal, Object: "contacts", RunID: "r1", SyncType: "bad", Status: "success", StartedAt: streamCreated, CompletedAt: streamCreated}},
+	} {
+		t.Run(table, func(t *testing.T) {
+			t.Parallel()
+			r := newRig(t)
+			r.applied0(r.logOfAll(3))
+			r.exec(`alter table hubspot.` + table + ` add constraint picky check (` + c.check + `)`)
+			r.applied0(r.publish(control(t, 0, c.m)))
+			r.want("1", `select count(*) from hubspot.dead_letters where sqlstate = '23514'`)
+			s := r.newTables()
+			_, planned := s.PlanRebuild(t.Context(), sink.RebuildOptions{})
+			_, err := s.Rebuild(t.Context(), sink.RebuildOptions{})
+			for _, err := range []error{planned, err} {
+				if err == nil || !strings.Contains(err.Error(), table) || !strings.Contains(err.Error(), "picky") || !strings.Contains(err.Error(), "redrive") {
+					t.Errorf("%v", err)
+				}
+			}
+			r.want("0", `select count(*) from hubspot.copies`)
+			r.exec(`alter table hubspot.` + table + ` drop constraint picky`)
+			r.rebuild(s, sink.RebuildOptions{})
+			r.want("0", `select count(*) from hubspot.dead_letters where sqlstate = '23514'`)
+		})
+	}
+}

@@ -41,6 +41,9 @@ func (s *Sink) PlanRebuild(ctx context.Context, o RebuildOptions) (*RebuildPlan,
 		return nil, err
 	}
 	p.Replaces = found && c.Kind == CopyOld
+	if err := r.noStaticRefused(ctx); err != nil {
+		return nil, err
+	}
 	if p.Lost, err = r.lost(ctx); err != nil {
 		return nil, err
 	}

@@ -45,6 +45,11 @@ func (r *rebuilding) run(ctx context.Context, what string, steps []rebuildStep) 
 	if len(r.result.Lost) > 0 && !r.o.Force {
 		return r.result, fmt.Errorf("%w: %s", ErrNotCarried, strings.Join(r.result.Lost, "; "))
 	}
+	if r.fills {
+		if err := r.noStaticRefused(ctx); err != nil {
+			return r.result, err
+		}
+	}
 	if err := finishForeignKeys(ctx, r.pool, r.live, r.log); err != nil {
 		return r.result, err
 	}
