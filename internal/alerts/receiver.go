@@ -131,8 +131,9 @@ func (r *Receiver) send(ctx context.Context, m message, bound time.Duration) err
 	}
 	done := make(chan error, 1)
 	go func() {
-		defer r.busy.Store(false)
-		done <- r.deliver(m)
+		err := r.deliver(m)
+		r.busy.Store(false) // before the answer is told: the next message may follow at once
+		done <- err
 	}()
 	select {
 	case err := <-done:
