@@ -111,7 +111,11 @@ func printVersion(w io.Writer, v history.Version, properties []string) {
 		printf(w, "unreadable: %s\n", shownName(v.Error))
 		return
 	}
-	printf(w, " by %-8s  HubSpot %s", v.Origin, stamp(v.UpdatedAt))
+	origin := string(v.Origin)
+	if v.Op == schemas.OpPurged { // the event does not say which: a tombstone has nothing but the id
+		origin = "webhook or erase"
+	}
+	printf(w, " by %-8s  HubSpot %s", origin, stamp(v.UpdatedAt))
 	if v.MergedInto != "" {
 		printf(w, "  into %s", shownName(v.MergedInto))
 	}
