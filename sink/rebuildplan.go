@@ -50,7 +50,7 @@ func (s *Sink) PlanRebuild(ctx context.Context, o RebuildOptions) (*RebuildPlan,
 	if p.Forgotten, err = r.forgotten(ctx); err != nil {
 		return nil, err
 	}
-	rows, err := r.pool.Query(ctx, `select o.object, greatest(c.reltuples, 0)::bigint from `+quote(r.live, "objects")+` o
+	rows, err := r.pool.Query(ctx, `select o.object, greatest(c.reltuples, pg_stat_get_live_tuples(c.oid), 0)::bigint from `+quote(r.live, "objects")+` o
 		join pg_class c on c.oid = to_regclass(quote_ident($1) || '.' || quote_ident(o.table_name)) where o.object = any($2) order by 1`, r.live, r.objects)
 	if err != nil {
 		return nil, err
