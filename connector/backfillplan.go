@@ -104,14 +104,7 @@ func sourceToPlan(ctx context.Context, cfg Config) (*Source, selection, error) {
 	for _, object := range chosen.objects {
 		log := &objectLog{portal: cfg.Portal, object: object, now: cfg.Client.Now, quota: s.quota, logger: cfg.Logger}
 		log.head.set(cursors[object.Name], 0)
-		if object.Name == ownersObject {
-			s.owners = newRoster(s, log)
-			s.owners.optional = chosen.optional[object.Name]
-			continue
-		}
-		f := newFollower(s, object, log)
-		f.optional = chosen.optional[object.Name]
-		s.followers = append(s.followers, f)
+		s.follow(object, log, chosen.optional[object.Name])
 	}
 	s.links, err = newLinkReader(s)
 	return s, chosen, err

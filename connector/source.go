@@ -149,18 +149,23 @@ func New(ctx context.Context, cfg Config) (*Source, error) {
 		if err != nil {
 			return nil, err
 		}
-		if object.Name == ownersObject {
-			s.owners = newRoster(s, log)
-			s.owners.optional = chosen.optional[object.Name]
-			continue
-		}
-		f := newFollower(s, object, log)
-		f.optional = chosen.optional[object.Name]
-		s.followers = append(s.followers, f)
+		s.follow(object, log, chosen.optional[object.Name])
 	}
 	s.loads = make(chan *follower, len(s.followers))
 	s.links, err = newLinkReader(s)
 	return s, err
+}
+
+// follow makes what reads an object type into its log.
+func (s *Source) follow(object hubspot.Object, log *objectLog, optional bool) {
+	if object.Name == ownersObject {
+		s.owners = newRoster(s, log)
+		s.owners.optional = optional
+		return
+	}
+	f := newFollower(s, object, log)
+	f.optional = optional
+	s.followers = append(s.followers, f)
 }
 
 // Portal returns the id of the portal that the source reads.
