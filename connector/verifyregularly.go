@@ -91,8 +91,8 @@ func (f *follower) verifyNow(ctx context.Context) (differences int64, err error)
 	return differences, err
 }
 
-// VerifyRun returns the record of a comparison of one object type, of one hop or of both: what was compared counts as
-// fetched, a difference as updated, and one that is not repaired as failed.
+// VerifyRun returns the record of a comparison of one object type, of one hop or of both: what was read from HubSpot counts
+// as fetched, a difference as updated, and one that is not repaired as failed.
 func VerifyRun(portal string, reports ...*difference.Report) *schemas.Run {
 	first := reports[0]
 	run := &schemas.Run{
@@ -100,8 +100,11 @@ func VerifyRun(portal string, reports ...*difference.Report) *schemas.Run {
 		StartedAt: first.StartedAt, CompletedAt: first.CompletedAt,
 	}
 	var found []string
+	compared := int64(0) // records, or rows, which are the same ones
 	for _, r := range reports {
-		run.Fetched += r.Compared
+		if compared = max(compared, r.Compared); r.Hop == difference.HubSpotToLog {
+			run.Fetched += r.Compared
+		}
 		run.Updated += r.Differences()
 		run.Failed += r.Remaining()
 		run.APICalls += r.APICalls
@@ -110,9 +113,7 @@ func VerifyRun(portal string, reports ...*difference.Report) *schemas.Run {
 			found = append(found, fmt.Sprintf("%s: %d %s", r.Hop, r.Kinds[kind], kind))
 		}
 	}
-	if run.Unchanged = run.Fetched - run.Updated; run.Unchanged < 0 {
-		run.Unchanged = 0
-	}
+	run.Unchanged = max(0, compared-run.Updated)
 	if run.Failed > 0 {
 		slices.Sort(found)
 		run.Status = "partial"

@@ -51,14 +51,15 @@ func TestASourceVerifiesAndRepairsByItself(t *testing.T) {
 
 func TestARunOfAVerificationSaysWhatRemains(t *testing.T) {
 	t.Parallel()
-	first := &difference.Report{Object: "deals", Hop: difference.HubSpotToLog, StartedAt: day, CompletedAt: day.Add(time.Second), Compared: 100, APICalls: 2}
+	first := &difference.Report{Object: "deals", Hop: difference.HubSpotToLog, StartedAt: day, CompletedAt: day.Add(time.Second), Compared: 101, APICalls: 2}
 	first.Add(difference.Missing, "1", "x")
 	first.Add(difference.Missing, "2", "x")
 	first.Repaired = 2
 	second := &difference.Report{Object: "deals", Hop: difference.LogToTables, StartedAt: day, CompletedAt: day.Add(time.Minute), Compared: 100}
 	second.Add(difference.Value, "3", "x")
 	run := VerifyRun("7", first, second)
-	equal(t, "counts", run.Counts, schemas.Counts{Fetched: 200, Updated: 3, Unchanged: 197, Failed: 1, APICalls: 2})
+	equal(t, "counts", run.Counts, schemas.Counts{Fetched: 101, Updated: 3, Unchanged: 98, Failed: 1, APICalls: 2})
+	equal(t, "counts of the tables alone", VerifyRun("7", second).Counts, schemas.Counts{Updated: 1, Unchanged: 99, Failed: 1})
 	equal(t, "status", run.Status, "partial")
 	equal(t, "error", run.Error, "1 differences remain (hubspot-log: 2 missing, log-tables: 1 value)")
 	equal(t, "completed", run.CompletedAt, second.CompletedAt)

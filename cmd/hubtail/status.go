@@ -74,7 +74,7 @@ type objectStatus struct {
 	LastRun     *runRow `json:"last_run,omitempty"`
 	// Links is how far the links of its records were read.
 	Links *schemas.LinkProgress `json:"links,omitempty"`
-	// Verified is the source's last comparison with HubSpot.
+	// Verified is the last comparison with HubSpot: the source's own, or by `hubtail verify`.
 	Verified *schemas.Verified `json:"verified,omitempty"`
 	// Webhooks is what they told of since the source started; nil if nothing.
 	Webhooks *schemas.Webhooks `json:"webhooks,omitempty"`
@@ -181,7 +181,7 @@ func (p *parts) fillLog(ctx context.Context, js jetstream.JetStream, s *status) 
 		}
 		s.Objects = append(s.Objects, o)
 	}
-	return nil
+	return s.readVerified(ctx, js, p.stream)
 }
 
 // lookAgain asks the log for its end once more if the tables, which were asked after it, are ahead of what it said: they

@@ -81,7 +81,10 @@ func (p *parts) fillTables(ctx context.Context, pool *pgxpool.Pool, s *status) (
 	if err != nil {
 		return nil, err
 	}
-	return tables, p.readRuns(ctx, pool, s)
+	if err = p.readRuns(ctx, pool, s); err != nil {
+		return nil, err
+	}
+	return tables, p.readVerifiedRows(ctx, pool, s)
 }
 
 // readRuns fills in the last run of object types whose log was not asked: the newest in the log, as there.

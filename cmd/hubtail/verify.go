@@ -27,7 +27,8 @@ func verifyCommand() *cli.Command {
 			"none. Without a HubSpot token only log and tables are compared, without a database only HubSpot and log.\n" +
 			"Of the tables, rows, links and what was erased are compared; not cursors, sync_logs, definitions, pipelines, dead letters.\n" +
 			"--repair appends to the log what it lacks, and applies events of the log once more to rows that differ.\n" +
-			"Exit code 0 if all is equal or repaired, 3 if differences remain. Every run has a row in sync_logs.\n\n" +
+			"Exit code 0 if all is equal or repaired, 3 if differences remain. Every comparison has a row in\n" +
+			"sync_logs, and those with HubSpot show as VERIFIED in hubtail status.\n\n" +
 			"Examples:\n  hubtail verify                        every object type of --objects\n" +
 			"  hubtail verify --repair contacts deals\n" +
 			"  hubtail verify --json | jq '.reports[] | select(.kinds)'",
@@ -240,6 +241,9 @@ func (v *verifyRun) sign(ctx context.Context) error {
 	byObject := map[string][]*difference.Report{}
 	var order []string
 	for _, r := range v.result.Reports {
+		if r.Compared == 0 && r.Note != "" {
+			continue // nothing was compared
+		}
 		if byObject[r.Object] == nil {
 			order = append(order, r.Object)
 		}

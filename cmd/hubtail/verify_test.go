@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"maps"
+	"regexp"
 	"strings"
 	"sync"
 	"testing"
@@ -353,10 +354,28 @@ func TestVerifyOfADifferenceSaysWhichAndHowToRepairIt(t *testing.T) {
 	if !strings.Contains(r.stdout, "value      "+id+"  lastname is \"Wrong\"") {
 		t.Errorf("it is not said which:\n%s", r.stdout)
 	}
+	s.run([]string{"HUBSPOT_ACCESS_TOKEN="}, "verify").complaint(t, exitUnhealthy, "1 difference") // without HubSpot: it does not count
+	s.showsVerified(t, exitUnhealthy, `\d+s ago, 1 left\n(.*\n)+! the last comparison of contacts left 1 differences`)
 	if r := s.must(nil, "verify", "--repair"); !strings.Contains(r.stdout, "1 differences, 1 repaired") {
 		t.Errorf("after the repair:\n%s", r.stdout)
 	}
-	s.must(nil, "verify")
+	s.must(nil, "sync")
+	s.showsVerified(t, exitDone, `\d+s ago\n`)
+	var fetched string
+	err := s.connect().QueryRow(context.Background(), `select string_agg(records_fetched::text, ' ' order by sync_started_at) from hubspot.sync_logs where sync_type = 'verify'`).Scan(&fetched)
+	if err != nil || fetched != "50 0 50" {
+		t.Errorf("sync_logs has read %q from HubSpot: %v", fetched, err)
+	}
+}
+
+// showsVerified fails the test unless status says of contacts when they were verified, by the log, the tables or both.
+func (s *stack) showsVerified(t *testing.T, code int, want string) {
+	t.Helper()
+	for _, env := range [][]string{nil, {"DATABASE_URL="}, {"NATS_URL="}} {
+		if r := s.run(env, "status"); r.code != code || !regexp.MustCompile(`(?m)^contacts .* `+want).MatchString(r.stdout) {
+			t.Errorf("%q: exit code %d\n%s", env, r.code, r.stdout)
+		}
+	}
 }
 
 // TestVerifyAppliesAnEmbeddedLogItself has no other sink that could.

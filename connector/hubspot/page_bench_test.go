@@ -13,9 +13,9 @@ import (
 	"github.com/hubtail/hubtail/schemas"
 )
 
-// BenchmarkPage is the way from a list answer to encoded events with their content hash, beside encoding/json with the
-// properties as RawMessage, in the same run: "x-faster" is the ratio to passing the properties on as they came, nulls and all,
-// "x-faster-canonical" the ratio to the same result, without nulls and ascending.
+// BenchmarkPage is the way from a list answer to encoded events with their content hash, beside encoding/json with
+// RawMessage, in the same run: "x-faster" is the ratio to the same events, whose properties are ascending and without nulls
+// (a map of RawMessage values), "x-faster-passed-on" the ratio to passing the properties on as they came, nulls and all.
 func BenchmarkPage(b *testing.B) {
 	for _, c := range []struct {
 		name          string
@@ -42,8 +42,8 @@ func BenchmarkPage(b *testing.B) {
 				}
 			}
 			b.ReportMetric(float64(own)/float64(100*b.N), "cpu-ns/record")
-			b.ReportMetric(float64(raw)/float64(own), "x-faster")
-			b.ReportMetric(float64(canonical)/float64(own), "x-faster-canonical")
+			b.ReportMetric(float64(canonical)/float64(own), "x-faster")
+			b.ReportMetric(float64(raw)/float64(own), "x-faster-passed-on")
 		})
 	}
 }
@@ -106,11 +106,11 @@ func eventsByJSON(b *testing.B, body []byte, canonical bool) (n int) {
 	}
 	for _, r := range page.Results {
 		if canonical {
-			var values map[string]*string
+			var values map[string]json.RawMessage
 			if err := json.Unmarshal(r.Properties, &values); err != nil {
 				b.Fatal(err)
 			}
-			maps.DeleteFunc(values, func(_ string, v *string) bool { return v == nil || *v == "" })
+			maps.DeleteFunc(values, func(_ string, v json.RawMessage) bool { return string(v) == "null" || string(v) == `""` })
 			var err error
 			if r.Properties, err = json.Marshal(values); err != nil {
 				b.Fatal(err)
