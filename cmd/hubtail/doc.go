@@ -54,7 +54,8 @@
 //     directory (TestBackfillDryRunSaysWhatItWouldCostAndWritesNothing); backfill shows how far it is
 //     (TestBackfillShowsBarsOnATerminalAndNothingOfWhatIsSoonOverElsewhere)
 //   - status names what needs attention (TestStatusSaysWhatNeedsAttention) and asks HubSpot nothing
-//     (TestStatusOfAHealthyPortal)
+//     (TestStatusOfAHealthyPortal); what it says was verified last may have been so by the source or by hand
+//     (TestTheNewestComparisonWithHubSpotCounts, TestVerifyOfADifferenceSaysWhichAndHowToRepairIt)
 //   - init tries every answer (TestInitTriesEveryAnswer), shows no secret, asks on a terminal only (TestInitAsksAPersonAtATerminal,
 //     TestInitWritesWhatFlagsAndVariablesSay), keeps lines that are not its own (TestInitKeepsOtherLines) and leaves nothing
 //     behind when it is left (TestInitCanBeLeftWithoutATrace)
