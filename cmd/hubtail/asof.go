@@ -8,6 +8,8 @@ import (
 	"os"
 	"strings"
 
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgxpool"
 	"github.com/urfave/cli/v2"
 
 	"github.com/hubtail/hubtail/internal/history"
@@ -17,12 +19,15 @@ import (
 // asOfFlags are what `hubtail rebuild` takes to build the tables of the past.
 var asOfFlags = []cli.Flag{
 	&cli.StringFlag{Name: "as-of", Usage: "build the tables as they were at this `MOMENT`: a duration ago, a time, a sequence of the log; needs --into"},
-	&cli.StringFlag{Name: "into", Usage: "`SCHEMA` for --as-of: a new one, or one that holds the tables of another moment, which are replaced"},
+	&cli.StringFlag{Name: "into", Usage: "`SCHEMA` for --as-of: a new one, or, with --replace, one of an earlier run"},
+	&cli.BoolFlag{Name: "replace", Usage: "with --as-of: drop what an earlier run built in --into, and everything else there"},
 	&cli.BoolFlag{Name: "partial", Usage: "with --as-of: leave out records whose versions of then the log no longer keeps, or had not loaded yet, and say so, instead of refusing"},
 }
 
 // isAsOf reports whether a rebuild is one of the past.
-func isAsOf(c *cli.Context) bool { return c.IsSet("as-of") || c.IsSet("into") || c.IsSet("partial") }
+func isAsOf(c *cli.Context) bool {
+	return c.IsSet("as-of") || c.IsSet("into") || c.IsSet("partial") || c.IsSet("replace")
+}
 
 // asOfOptions are the options that arguments and flags ask for, but for the moment and the object types' names in the log.
 func asOfOptions(c *cli.Context) (o sink.AsOfOptions, err error) {
@@ -34,7 +39,7 @@ func asOfOptions(c *cli.Context) (o sink.AsOfOptions, err error) {
 	}
 	switch {
 	case c.String("as-of") == "":
-		return o, usageError{errors.New("--into and --partial go with --as-of: hubtail rebuild --as-of 24h --into crm_yesterday")}
+		return o, usageError{errors.New("--into, --partial and --replace go with --as-of: hubtail rebuild --as-of 24h --into crm_yesterday")}
 	case o.Schema == "" && !c.Bool("dry-run"):
 		return o, usageError{errors.New("name a schema for the tables of then: hubtail rebuild --as-of " + joinWords([]string{c.String("as-of")}) + " --into crm_then")}
 	}
@@ -68,9 +73,14 @@ func runAsOf(c *cli.Context, p *parts) error {
 		return planAsOf(c, log, o)
 	}
 	p.portal = log.Portal()
-	s, _, err := p.newSink(c.Context, log.js)
+	s, pool, err := p.newSink(c.Context, log.js)
 	if err != nil {
 		return err
+	}
+	if !c.Bool("replace") {
+		if err := p.requireNoTables(c.Context, pool, o.Schema); err != nil {
+			return err
+		}
 	}
 	walk := newWalkProgress(os.Stderr)
 	o.Progress = func(done, total int64) { walk.see("as of then", done, total) }
@@ -90,6 +100,20 @@ func runAsOf(c *cli.Context, p *parts) error {
 	}
 	printAsOf(c.App.Writer, result)
 	return nil
+}
+
+// requireNoTables refuses a schema that holds the tables of some moment: somebody may be looking at them. What a run left that
+// was interrupted is nothing to keep.
+func (p *parts) requireNoTables(ctx context.Context, pool *pgxpool.Pool, schema string) error {
+	held, found, err := sink.FindCopy(ctx, pool, p.schema, schema)
+	if err != nil || !found || held.Kind != sink.CopyAsOf || held.Phase != "" {
+		return err
+	}
+	var there bool
+	if err := pool.QueryRow(ctx, `select to_regnamespace($1) is not null`, pgx.Identifier{schema}.Sanitize()).Scan(&there); err != nil || !there {
+		return err
+	}
+	return usageError{fmt.Errorf("schema %s holds the tables as of message %d (%s): name another one, or replace them with --replace", schema, held.AsOfSeq, stamp(held.AsOf))}
 }
 
 // adviseAsOf adds what can be done where the log keeps too little.

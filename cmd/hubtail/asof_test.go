@@ -36,9 +36,14 @@ func TestRebuildAsOfBuildsTheTablesOfThen(t *testing.T) {
 		t.Errorf("%d contacts then, %d now", past, live)
 	}
 
-	// Some object types, another moment, in the same schema.
+	// Some object types, another moment, in the same schema, which is not replaced unless it is said.
+	s.run(noHubSpot, "rebuild", "--as-of", "0s", "--into", "past", "deal").complaint(t, exitUsage, "schema past holds the tables as of message "+then, "--replace")
+	s.run(noHubSpot, "rebuild", "--replace").complaint(t, exitUsage, "--as-of")
+	if n := s.count("select count(*) from past.contacts where city = 'Ulm' and id = " + s.changed); n != 1 {
+		t.Error("what was refused changed the tables")
+	}
 	var result sink.AsOf
-	must(t, json.Unmarshal([]byte(s.must(noHubSpot, "rebuild", "--json", "--as-of", "0s", "--into", "past", "deal").stdout), &result))
+	must(t, json.Unmarshal([]byte(s.must(noHubSpot, "rebuild", "--json", "--as-of", "0s", "--into", "past", "--replace", "deal").stdout), &result))
 	if result.Schema != "past" || fmt.Sprint(result.Objects) != "[deals]" || result.Written != 5 || s.count("select count(*) from past.deals") != 5 {
 		t.Errorf("%+v", result)
 	}

@@ -101,7 +101,7 @@
 //     TestCredentialsOfAReaderAreWhatTheDocumentationSays)
 //   - schema prints the contract that the tests of package schemas hold (TestSchemaPrintsTheWholeContract)
 //   - rebuild --as-of builds the tables as they were at a moment, and refuses one before the log or the end of the first load
-//     with the first that works (TestRebuildAsOfBuildsTheTablesOfThen)
+//     with the first that works, and to replace those of another moment unasked (TestRebuildAsOfBuildsTheTablesOfThen)
 //   - explain says why a record is, or is not, in the tables, with what it can look at
 //     (TestExplainSaysWhyARecordIsOrIsNotThere)
 //   - every block of docs/supabase.md works as it stands there (TestTheSupabaseGuideWorks), with a role that owns its schema and

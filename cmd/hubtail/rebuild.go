@@ -32,7 +32,8 @@ func rebuildCommand() *cli.Command {
 			"(2026-03-01, \"2026-03-01 14:30\", 2026-03-01T14:30:00Z), a duration before now (24h, 7d) or a sequence of the log. The log\n" +
 			"keeps the last 16 versions of a record: where that is too little, or the moment is before the end of the first load, it\n" +
 			"refuses, and says of which records and from when on it works.\n" +
-			"Whoever was erased for privacy since is a tombstone there.\n\n" +
+			"Whoever was erased for privacy since is a tombstone there. A schema that holds the tables of a moment is refused unless\n" +
+			"--replace says so; --drop-old --copy SCHEMA drops it.\n\n" +
 			"Examples:\n  hubtail rebuild --dry-run                what it would do, and what would not carry over\n" +
 			"  hubtail rebuild\n" +
 			"  hubtail rebuild contacts deals\n" +

@@ -355,7 +355,7 @@ func TestVerifyOfADifferenceSaysWhichAndHowToRepairIt(t *testing.T) {
 		t.Errorf("it is not said which:\n%s", r.stdout)
 	}
 	s.run([]string{"HUBSPOT_ACCESS_TOKEN="}, "verify").complaint(t, exitUnhealthy, "1 difference") // without HubSpot: it does not count
-	s.must(nil, "sync") // a sink, for a while
+	s.must(nil, "sync")
 	s.showsVerified(t, exitUnhealthy, `\d+s ago, 1 left\n(.*\n)+! the last comparison of contacts left 1 differences`)
 	if r := s.must(nil, "verify", "--repair"); !strings.Contains(r.stdout, "1 differences, 1 repaired") {
 		t.Errorf("after the repair:\n%s", r.stdout)
