@@ -105,6 +105,7 @@ func runChaos(tb testing.TB, size chaosSize) *chaosResult {
 	ctx, cancel := context.WithCancel(tb.Context())
 	defer cancel()
 	ledger := newChaosLedger()
+	ledger.reread = size.webhooks // see config
 	sim, url := startChaosPortal(tb, size.portal(ledger))
 	portal := newChaosPortal(tb, size, sim, ledger)
 	logs := setupLog(tb)

@@ -56,6 +56,9 @@ func judgeCopy(sim *simulator.Simulator, ledger *chaosLedger, state func(chaosID
 				v.note("lost: %s %s, last change %s of %d: the copy has %s of %d (gone %v), search knows it since %d", object, truth.ID, change.kind,
 					truth.UpdatedAt.UnixMilli(), cmp.Or(string(has.op), "nothing"), has.modified, has.gone, change.indexed)
 			case chaosWrong:
+				if changed && !change.bumped && change.live && has.modified == truth.UpdatedAt.UnixMilli() && !ledger.reread {
+					continue // a counter that a merge of others moved, as calculated values are: no search shows it as changed
+				}
 				v.kinds[change.kind].wrong++
 				v.note("wrong: %s %s, last change %s of %d: the copy has %s of %d with other values", object, truth.ID, change.kind,
 					truth.UpdatedAt.UnixMilli(), cmp.Or(string(has.op), "a row"), has.modified)

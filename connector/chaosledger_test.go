@@ -65,6 +65,7 @@ type chaosLedger struct {
 	changes   []chaosChange
 	unclaimed [][]chaosChange  // by object: those that no watermark has passed yet
 	ended     map[chaosID]bool // was archived, merged away or purged once: search may never show its last states
+	reread    bool             // who is judged reads records again: what moves no time is to be found as well
 }
 
 func newChaosLedger() *chaosLedger {
