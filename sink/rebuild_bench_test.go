@@ -24,17 +24,7 @@ import (
 func BenchmarkRebuild(b *testing.B) {
 	r := newRig(b)
 	rows := number("HUBTAIL_BENCH_REBUILD", 45_000)
-	r.publish(benchDefinitions(b))
-	var last uint64
-	for from := 0; from < rows; from += benchRows {
-		messages := benchEvents(2)
-		for i := range messages {
-			messages[i] = moved(b, messages[i], 100_000_000+int64(from+i))
-		}
-		for batch := range slices.Chunk(messages[:min(benchRows, rows-from)], benchBatch) {
-			last = r.publishAll(batch)
-		}
-	}
+	last := r.publishWide(b, rows)
 	r.applied0(last)
 	s := r.newTablesOn(openPool(b, r.url))
 	rebuild := func(b *testing.B) {
@@ -66,6 +56,21 @@ func BenchmarkRebuild(b *testing.B) {
 		b.ReportMetric(float64(longest.Load())/1e6, "ms/longest-read")
 		b.ReportMetric(float64(reads.Load()), "reads")
 	})
+}
+
+// publishWide publishes the definitions and the first load of so many wide contacts, ids from 100,000,000 on.
+func (r *rig) publishWide(b *testing.B, rows int) (last uint64) {
+	r.publish(benchDefinitions(b))
+	for from := 0; from < rows; from += benchRows {
+		messages := benchEvents(2)
+		for i := range messages {
+			messages[i] = moved(b, messages[i], 100_000_000+int64(from+i))
+		}
+		for batch := range slices.Chunk(messages[:min(benchRows, rows-from)], benchBatch) {
+			last = r.publishAll(batch)
+		}
+	}
+	return last
 }
 
 func number(name string, otherwise int) int {

@@ -139,30 +139,7 @@ func (r *rig) writeDuring(rows int, typ, sqlType string) (took, held time.Durati
 			}
 		}
 	})
-	group.Go(func() {
-		var since time.Time
-		for {
-			select {
-			case <-stop:
-				return
-			default:
-			}
-			var locked bool
-			if err := r.pool.QueryRow(r.t.Context(), `select exists (select from pg_locks where relation = 'hubspot.contacts'::regclass
-				and mode = 'AccessExclusiveLock' and granted)`).Scan(&locked); err != nil {
-				r.t.Error(err)
-				return
-			}
-			switch {
-			case !locked:
-				since = time.Time{}
-			case since.IsZero():
-				since = time.Now()
-			default:
-				held = max(held, time.Since(since))
-			}
-		}
-	})
+	group.Go(func() { held = r.longestLock(stop) })
 	began := time.Now()
 	r.publish(definitions(r.t, "contacts", 0, "email", "string", "amount", typ))
 	for i := 0; r.value(`select column_type from hubspot.properties where name = 'amount'`) != sqlType; i++ {
@@ -180,6 +157,32 @@ func (r *rig) writeDuring(rows int, typ, sqlType string) (took, held time.Durati
 	close(stop)
 	group.Wait()
 	return took, held, written
+}
+
+// longestLock watches until stop is closed. It returns how long the contacts were locked for everybody at a time, at most.
+func (r *rig) longestLock(stop <-chan struct{}) (held time.Duration) {
+	var since time.Time
+	for {
+		select {
+		case <-stop:
+			return held
+		default:
+		}
+		var locked bool
+		if err := r.pool.QueryRow(r.t.Context(), `select exists (select from pg_locks where relation = 'hubspot.contacts'::regclass
+			and mode = 'AccessExclusiveLock' and granted)`).Scan(&locked); err != nil {
+			r.t.Error(err)
+			return held
+		}
+		switch {
+		case !locked:
+			since = time.Time{}
+		case since.IsZero():
+			since = time.Now()
+		default:
+			held = max(held, time.Since(since))
+		}
+	}
 }
 
 func TestALongReaderHoldsUpNoWrites(t *testing.T) {
