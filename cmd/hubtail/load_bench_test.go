@@ -13,6 +13,7 @@ import (
 	"github.com/hubtail/hubtail/connector"
 	"github.com/hubtail/hubtail/connector/hubspot"
 	"github.com/hubtail/hubtail/connector/simulator"
+	"github.com/hubtail/hubtail/internal/jetlog"
 	"github.com/hubtail/hubtail/migrations"
 	"github.com/hubtail/hubtail/sink"
 )
@@ -57,8 +58,8 @@ func benchmarkFirstLoad(b *testing.B, quota int, scaled func(time.Duration) time
 		b.Fatal(err)
 	}
 	defer client.Close()
-	source, err := connector.New(ctx, connector.Config{Client: client, JetStream: s.js, Objects: []string{"contacts", "deals", "calls"}})
-	if err != nil {
+	// As two processes that start at once.
+	if _, err := jetlog.Ensure(ctx, s.js, jetlog.StreamConfig(jetlog.DefaultStream, 1)); err != nil {
 		b.Fatal(err)
 	}
 	pool, err := sink.OpenPool(ctx, s.database)
@@ -66,16 +67,24 @@ func benchmarkFirstLoad(b *testing.B, quota int, scaled func(time.Duration) time
 		b.Fatal(err)
 	}
 	defer pool.Close()
-	if err := migrations.Apply(ctx, pool, "hubspot"); err != nil {
-		b.Fatal(err)
-	}
-	tables, err := sink.New(ctx, sink.Config{Pool: pool, JetStream: s.js})
-	if err != nil {
-		b.Fatal(err)
-	}
 	group, ctx := errgroup.WithContext(ctx)
-	group.Go(func() error { return source.Run(ctx) })
-	group.Go(func() error { return tables.Run(ctx) })
+	group.Go(func() error {
+		source, err := connector.New(ctx, connector.Config{Client: client, JetStream: s.js, Objects: []string{"contacts", "deals", "calls"}})
+		if err != nil {
+			return err
+		}
+		return source.Run(ctx)
+	})
+	group.Go(func() error {
+		if err := migrations.Apply(ctx, pool, "hubspot"); err != nil {
+			return err
+		}
+		tables, err := sink.New(ctx, sink.Config{Pool: pool, JetStream: s.js})
+		if err != nil {
+			return err
+		}
+		return tables.Run(ctx)
+	})
 	s.eventually(time.Hour, "everything is applied", func() bool {
 		var runs int
 		err := pool.QueryRow(ctx, "select count(*) from hubspot.sync_logs where sync_type = 'full' and status = 'success'").Scan(&runs)
