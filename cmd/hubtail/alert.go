@@ -31,24 +31,17 @@ func alertCommand() *cli.Command {
 		Usage: "send a message to every --alert-url, and say which of them failed",
 		Description: "Exit code 0 if all of them took it, 1 if one did not.\n\n" +
 			"Example:\n  hubtail alert test --alert-url 'telegram://TOKEN@telegram?chats=ID'",
-		Flags:        flags(alertURLFlag, &cli.BoolFlag{Name: "json", Usage: "print JSON"}),
-		Before:       noArguments,
-		OnUsageError: onUsageError,
-		Action:       runAlertTest,
-
-		HideHelpCommand: true, CustomHelpTemplate: commandHelp,
+		Flags:  flags(alertURLFlag, &cli.BoolFlag{Name: "json", Usage: "print JSON"}),
+		Before: noArguments,
+		Action: runAlertTest,
 	}
 	return &cli.Command{
 		Name:  "alert",
-		Usage: "try the addresses that are told when something is wrong: hubtail alert test",
+		Usage: "try the addresses that are told when something is wrong",
 		Description: "up, source and sink tell of what is wrong where they are given --alert-url. docs/metrics.md says of what, and how the\n" +
 			"addresses of Telegram, e-mail, Slack and webhooks look.\n\n" +
 			"Example:\n  hubtail alert test --alert-url 'smtp://USER:PASSWORD@mail.example.org:587/?from=hubtail@example.org&to=ops@example.org'",
-		ArgsUsage:   "test",
 		Subcommands: []*cli.Command{test},
-		Action: func(c *cli.Context) error {
-			return usageError{errors.New("hubtail alert has one thing to do: hubtail alert test")}
-		},
 	}
 }
 

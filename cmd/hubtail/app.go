@@ -32,7 +32,7 @@ func newApp() *cli.App {
 		},
 		Action: func(c *cli.Context) error {
 			if c.Args().Present() {
-				return usageError{fmt.Errorf("no command %q; see hubtail --help", c.Args().First())}
+				return usageError{fmt.Errorf("no command %q%s; see hubtail --help", c.Args().First(), didYouMean(c.Args().First(), commandNames(c.App.Commands)))}
 			}
 			return cli.ShowAppHelp(c)
 		},
@@ -73,12 +73,13 @@ func commands() []*cli.Command {
 		simulatorCommand(),
 	}
 	for _, c := range list {
-		c.OnUsageError = onUsageError
-		c.HideHelpCommand = true
-		c.CustomHelpTemplate = commandHelp
+		withForm(c)
 	}
 	return list
 }
+
+// notDefined is in the complaint about a flag that there is not.
+var notDefined = regexp.MustCompile(`^flag provided but not defined: -(\S+)$`)
 
 // bareNumber is in the complaint about a time that has no unit; for other flags a number is no mistake.
 var bareNumber = regexp.MustCompile(`"(\d+)" (?:for flag|as duration)`)
@@ -88,35 +89,29 @@ func onUsageError(c *cli.Context, err error, _ bool) error {
 	if c.Command != nil && c.Command.Name != "" && c.Command.Name != name {
 		name += " " + strings.TrimPrefix(c.Command.HelpName, name+" ")
 	}
+	if flag := notDefined.FindStringSubmatch(err.Error()); flag != nil {
+		return usageError{noFlag(c, name, flag[1])}
+	}
 	advice := ""
 	if n := bareNumber.FindStringSubmatch(err.Error()); n != nil {
 		advice = fmt.Sprintf(" (a time has a unit: write %ss, or %sm for minutes)", n[1], n[1])
 	}
-	if strings.HasSuffix(err.Error(), "-env-file") {
-		advice = " (--env-file goes before the command)"
-	}
 	return usageError{fmt.Errorf("%w%s; see %s --help", err, advice, name)}
-}
-
-// noArguments refuses arguments on commands that take none.
-func noArguments(c *cli.Context) error {
-	if c.Args().Present() {
-		return usageError{fmt.Errorf("%s takes no argument, got %q (flags go before arguments)",
-			c.Command.Name, strings.Join(c.Args().Slice(), " "))}
-	}
-	return nil
 }
 
 // commandHelp is cli's template, flags last, with the examples where a reader looks first.
 const commandHelp = `{{.HelpName}} - {{.Usage}}
 
-Usage: {{.HelpName}} [flags]{{if .ArgsUsage}} {{.ArgsUsage}}{{end}}
+Usage: {{.HelpName}}{{if .Subcommands}} COMMAND{{end}} [flags]{{if .ArgsUsage}} {{.ArgsUsage}}{{end}}
 {{if .Description}}
 {{.Description}}
-{{end}}
+{{end}}{{if .Subcommands}}
+Commands, with flags of their own ({{.HelpName}} COMMAND --help):
+{{range .Subcommands}}  {{.Name}}{{"\t"}}{{.Usage}}
+{{end}}{{else}}
 Flags:
 {{range .VisibleFlags}}  {{.}}
-{{end}}`
+{{end}}{{end}}`
 
 // buildVersion is set by the Makefile; `go install` leaves it empty and records the module's version instead.
 var buildVersion string

@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"io"
 	"os"
-	"strings"
 
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgxpool"
@@ -44,9 +43,6 @@ func asOfOptions(c *cli.Context) (o sink.AsOfOptions, err error) {
 		return o, usageError{errors.New("name a schema for the tables of then: hubtail rebuild --as-of " + joinWords([]string{c.String("as-of")}) + " --into crm_then")}
 	}
 	for _, arg := range c.Args().Slice() {
-		if strings.HasPrefix(arg, "-") {
-			return o, usageError{fmt.Errorf("%s comes after an argument: flags go before arguments", arg)}
-		}
 		o.Objects = append(o.Objects, splitList(arg)...)
 	}
 	return o, nil

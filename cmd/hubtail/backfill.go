@@ -3,8 +3,6 @@ package main
 import (
 	"context"
 	"errors"
-	"fmt"
-	"strings"
 
 	"github.com/urfave/cli/v2"
 
@@ -43,14 +41,11 @@ func runBackfill(c *cli.Context) error {
 // chosenObjects returns the object types that a command's arguments name, none meaning all of --objects.
 func chosenObjects(c *cli.Context) ([]string, error) {
 	for _, arg := range c.Args().Slice() {
-		if strings.HasPrefix(arg, "-") {
-			return nil, usageError{fmt.Errorf("%s comes after an argument: flags go before arguments", arg)}
-		}
 		if len(splitList(arg)) == 0 {
 			return nil, usageError{errors.New("an object type has no name: name one, or none for all of --objects")}
 		}
 	}
-	objects := splitList(joinList(c.Args().Slice()))
+	objects := spelledAll(splitList(joinList(c.Args().Slice())))
 	if len(objects) > 0 {
 		// The source must know the objects it is asked for.
 		if err := c.Set("objects", joinList(objects)); err != nil {

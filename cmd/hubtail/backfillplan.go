@@ -24,7 +24,7 @@ func planBackfill(c *cli.Context, p *parts, objects []string) error {
 	}
 	plan, err := connector.PlanBackfill(c.Context, p.sourceConfig(client, js), objects...)
 	if err != nil {
-		return badObject(err)
+		return p.badObject(err)
 	}
 	if c.Bool("json") {
 		return printJSON(c, plan)

@@ -31,33 +31,25 @@ func deadLettersCommand() *cli.Command {
 	all := &cli.BoolFlag{Name: "all", Usage: "all dead letters"}
 	jsonFlag := &cli.BoolFlag{Name: "json", Usage: "print JSON"}
 	return &cli.Command{
-		Name:      "dead-letters",
-		Usage:     "look at what could not be applied, try it again, or forget it",
-		ArgsUsage: "list|show|redrive|drop",
+		Name:  "dead-letters",
+		Usage: "look at what could not be applied, try it again, or forget it",
 		Description: "An event that Postgres refuses (a constraint or trigger of yours, a broken message), or a record that the source could not\n" +
 			"read, is put aside with its reason; all others go on. Once the cause is gone, redrive it.\n\n" +
-			"list     what there is, with reason, SQLSTATE, first and last try\n" +
-			"show     one of them whole, with its event\n" +
-			"redrive  apply again; the newest event of a record always counts, so order does not matter. Records that the source\n" +
-			"         could not read are asked of it again\n" +
-			"drop     forget\n\n" +
+			"The newest event of a record always counts, so order does not matter. Records that the source could not read are\n" +
+			"asked of it again.\n\n" +
 			"Examples:\n  hubtail dead-letters list\n" +
 			"  hubtail dead-letters show 4711\n" +
 			"  hubtail dead-letters redrive --object contacts       or --all, or sequences as list shows them\n" +
-			"  hubtail dead-letters drop --yes 4711 4712\n" +
-			"hubtail dead-letters list --help shows the flags, as for the other three.",
-		Action: func(c *cli.Context) error {
-			return usageError{fmt.Errorf("say what to do with dead letters: list, show, redrive or drop, not %q", c.Args().First())}
-		},
+			"  hubtail dead-letters drop --yes 4711 4712",
 		Subcommands: []*cli.Command{
-			deadLettersSub("list", "list dead letters", "", "hubtail dead-letters list --object contacts --json", withParts(runDeadLettersList),
+			deadLettersSub("list", "what there is, with reason, SQLSTATE, first and last try", "", "hubtail dead-letters list --object contacts --json", withParts(runDeadLettersList),
 				flags(postgresFlags, object, jsonFlag)),
-			deadLettersSub("show", "show dead letters whole", "sequence...", "hubtail dead-letters show 4711", withParts(runDeadLettersShow),
+			deadLettersSub("show", "one or more of them whole, with their events", "sequence...", "hubtail dead-letters show 4711", withParts(runDeadLettersShow),
 				flags(postgresFlags, jsonFlag)),
-			deadLettersSub("redrive", "apply dead letters again", "[sequence...]", "hubtail dead-letters redrive --all", withParts(runDeadLettersRedrive),
+			deadLettersSub("redrive", "apply them again", "[sequence...]", "hubtail dead-letters redrive --all", withParts(runDeadLettersRedrive),
 				flags(natsFlags, replicasFlag, postgresFlags, consumerFlag, portalFlag, dataDirFlag, object, all, jsonFlag,
 					&cli.DurationFlag{Name: "wait", Usage: "how long to wait for the source to read records again", Value: 10 * time.Second})),
-			deadLettersSub("drop", "forget dead letters", "[sequence...]", "hubtail dead-letters drop --yes 4711", withParts(runDeadLettersDrop),
+			deadLettersSub("drop", "forget them", "[sequence...]", "hubtail dead-letters drop --yes 4711", withParts(runDeadLettersDrop),
 				flags(postgresFlags, object, all, &cli.BoolFlag{Name: "yes", Usage: "do not ask"})),
 		},
 	}
@@ -66,16 +58,12 @@ func deadLettersCommand() *cli.Command {
 func deadLettersSub(name, usage, args, example string, action cli.ActionFunc, flags []cli.Flag) *cli.Command {
 	return &cli.Command{
 		Name: name, Usage: usage, ArgsUsage: args, Description: "Example:\n  " + example, Flags: flags, Action: action,
-		OnUsageError: onUsageError, HideHelpCommand: true, CustomHelpTemplate: commandHelp,
 	}
 }
 
 // lettersSelected reads which letters are meant: sequences, an object type, or all.
 func lettersSelected(c *cli.Context, needed bool) (selected sink.DeadLetters, err error) {
 	for _, arg := range c.Args().Slice() {
-		if strings.HasPrefix(arg, "--") {
-			return selected, usageError{fmt.Errorf("%s comes after an argument: flags go before arguments", arg)}
-		}
 		seq, err := strconv.ParseInt(arg, 10, 64)
 		if err != nil || seq <= 0 {
 			return selected, usageError{fmt.Errorf("%q is no sequence: `hubtail dead-letters list` shows them", arg)}

@@ -32,11 +32,6 @@ func diffCommand() *cli.Command {
 
 func runDiff(c *cli.Context, p *parts) error {
 	args := c.Args().Slice()
-	for _, arg := range args {
-		if strings.HasPrefix(arg, "--") {
-			return usageError{fmt.Errorf("%s comes after an argument: flags go before arguments", arg)}
-		}
-	}
 	if len(args) < 2 {
 		return usageError{errors.New("name two moments: hubtail diff 24h now")}
 	}

@@ -5,6 +5,7 @@
 //
 //	main.go         signals, exit codes; app.go the command table and help
 //	flags.go        options, one to one with flags; environment.go the file of settings and mistakes in variables
+//	arguments.go    what may be wrong with a command line; didyoumean.go what was likely meant
 //	parts.go        NATS, HubSpot client, source, database, sink: built from options, closed in reverse order
 //	COMMAND.go      one file per command: its flags, help and body (up, source, sink, backfill, sync, verify, rebuild, erase, migrate, expose,
 //	                status, webhooks, nats, simulator, demo); oneshot.go is what backfill and sync share, applied.go waits
@@ -30,7 +31,8 @@
 //     (TestStatusSaysWhyASinkWaitsAndThatNobodyReads)
 //   - no secret is in any output, error or log (TestSecretsAreNeverShown, TestSecretsOfOddAddressesAreNeverShown), and no
 //     text of others in an error or in JSON moves the cursor of a terminal (TestNothingPrintedMovesTheCursor)
-//   - wrong usage is exit code 2 and one line that says what to do (TestWrongUsageIsExitCodeTwoAndOneLine), help works
+//   - wrong usage is exit code 2 and one line that says what to do, which command or flag was likely meant, and how to write
+//     flags that come after an argument, without their values (TestWrongUsageIsExitCodeTwoAndOneLine); help works
 //     whatever the settings are (TestMalformedDotEnvIsRefusedWithoutItsContent)
 //   - every flag has its variable and its explanation (TestHelpListsEveryFlagWithItsEnvironmentAndAnExample)
 //   - long-running commands wait for NATS and Postgres to start (TestServicesWaitForNATSAndPostgres), as long as it takes
@@ -79,7 +81,7 @@
 //     --repair leaves none (TestVerifyFindsAThousandDifferencesOfFourteenKinds); it does what it can without a database or a
 //     token (TestVerifyWorksWithoutADatabaseAndWithoutAToken)
 //   - a NATS or Postgres that does not answer is said with what to do about it (TestNothingThereIsAFailureThatSaysWhat)
-//   - an object type that is not there is wrong usage, of every command, and its singular and type id mean it
+//   - an object type that is not there is wrong usage, of every command; singular, type id and other capitals mean one
 //     (TestObjectTypesThatNobodyHasAreWrongUsageEverywhere)
 //   - erase leaves no value of a record in log and tables, and nothing brings it back (TestEraseLeavesNoValueInLogAndTables);
 //     it disturbs no running source and sink (TestEraseBesideRunningSourceAndSink)

@@ -211,8 +211,8 @@ func checkScopes(_ context.Context, d *doctor, f *findings) {
 		return
 	}
 	if len(chosen.unknown) > 0 {
-		f.fail("no object type is called "+joinList(chosen.unknown), "a source ends with an error then",
-			"write --objects with names that `hubtail source --help` lists, p_<name> for custom ones")
+		f.fail("no object type is called "+joinList(chosen.unknown)+didYouMean(chosen.unknown[0], standardObjects()), "a source ends with an error then",
+			"write --objects with standard names, as in "+defaultObjects+", and p_<name> for custom ones")
 	}
 	var may, mayNot []string
 	for _, r := range d.readables() {

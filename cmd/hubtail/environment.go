@@ -115,31 +115,10 @@ func warnUnknown(w io.Writer, environ []string, known []string) {
 			slices.ContainsFunc(otherPrefixes, func(p string) bool { return strings.HasPrefix(name, p) }) {
 			continue
 		}
-		nearest := slices.MinFunc(known, func(a, b string) int { return distance(name, a) - distance(name, b) })
-		if distance(name, nearest) <= 4 {
-			printf(w, "hubtail: %s is not a setting; did you mean %s?\n", name, nearest)
+		if near := nearest(name, known); near != "" {
+			printf(w, "hubtail: %s is not a setting; did you mean %s?\n", name, near)
 		} else {
 			printf(w, "hubtail: %s is not a setting; `hubtail COMMAND --help` lists them\n", name)
 		}
 	}
-}
-
-// distance is how many letters to insert, delete or replace to make b of a.
-func distance(a, b string) int {
-	row := make([]int, len(b)+1)
-	for j := range row {
-		row[j] = j
-	}
-	for i := range len(a) {
-		before := row[0]
-		row[0] = i + 1
-		for j := range len(b) {
-			replaced := before
-			if a[i] != b[j] {
-				replaced++
-			}
-			before, row[j+1] = row[j+1], min(replaced, row[j]+1, row[j+1]+1)
-		}
-	}
-	return row[len(b)]
 }

@@ -114,9 +114,6 @@ func erasable(args []string) (object string, ids []string, err error) {
 	}
 	for _, arg := range args[1:] {
 		n, err := strconv.ParseInt(arg, 10, 64)
-		if strings.HasPrefix(arg, "--") {
-			return "", nil, usageError{fmt.Errorf("%s comes after an argument: flags go before arguments", arg)}
-		}
 		if err != nil || n <= 0 {
 			return "", nil, usageError{fmt.Errorf("%q is not a record id: those are numbers", arg)}
 		}

@@ -5,6 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"regexp"
+	"slices"
 	"strings"
 
 	"github.com/urfave/cli/v2"
@@ -53,6 +55,9 @@ func runExplain(c *cli.Context, p *parts) error {
 	if e.Log == nil && e.Tables == nil {
 		return usageError{fmt.Errorf("nothing to look at: %s", strings.Join(e.Skipped, "; "))}
 	}
+	if !e.isObjectType() {
+		return usageError{fmt.Errorf("there is no object type %q%s: standard ones are named as in contacts, custom ones p_<name>", name, didYouMean(name, e.objectTypes()))}
+	}
 	e.judge()
 	if c.Bool("json") {
 		encoder := newJSONEncoder(c.App.Writer)
@@ -68,6 +73,24 @@ func runExplain(c *cli.Context, p *parts) error {
 		return unhealthyError{fmt.Errorf("%s %s: %s", e.Object, e.ID, strings.ReplaceAll(string(e.Verdict), "_", " "))}
 	}
 	return nil
+}
+
+// isObjectType reports whether there may be such an object type: why nothing reads one that HubSpot has is worth an answer.
+func (e *explanation) isObjectType() bool {
+	return e.Tables != nil && e.Tables.Table != "" || slices.Contains(e.objectTypes(), e.Object) ||
+		strings.HasPrefix(e.Object, "p_") || typeID.MatchString(e.Object)
+}
+
+// typeID is how HubSpot writes the id of an object type.
+var typeID = regexp.MustCompile(`^\d+-\d+$`)
+
+// objectTypes are the standard ones and those of the log.
+func (e *explanation) objectTypes() []string {
+	types := standardObjects()
+	if e.Log != nil {
+		types = append(types, e.Log.Types...)
+	}
+	return types
 }
 
 // explainLog looks at the log, unless there is none to look at.

@@ -56,9 +56,6 @@ var printFlag = &cli.BoolFlag{Name: "print", Usage: "change nothing, print the S
 // exposedObjects returns the object types of the command line, each once. Commas separate them, too.
 func exposedObjects(c *cli.Context) (objects []string, err error) {
 	for _, arg := range c.Args().Slice() {
-		if strings.HasPrefix(arg, "-") {
-			return nil, usageError{fmt.Errorf("%s comes after an argument: flags go before arguments", arg)}
-		}
 		objects = append(objects, splitList(arg)...)
 	}
 	slices.Sort(objects)

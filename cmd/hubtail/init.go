@@ -188,10 +188,10 @@ func (s *setup) hubspot() (err error) {
 		return nil
 	}
 	objects, err := s.flag("objects", "Object types", s.c.String("objects"), false, func(list string) error {
-		for _, name := range splitList(list) {
+		for _, name := range spelledAll(splitList(list)) {
 			_, standard := hubspot.ObjectByName(name)
 			if !standard && !slices.Contains([]string{"all", "owners", "pipelines"}, name) && !strings.HasPrefix(name, "p_") && !strings.HasPrefix(name, "2-") {
-				return usageError{fmt.Errorf("no object type is called %q: custom ones are called p_<name>, others as in %s", name, defaultObjects)}
+				return usageError{fmt.Errorf("no object type is called %q%s: custom ones are called p_<name>, others as in %s", name, didYouMean(name, standardObjects()), defaultObjects)}
 			}
 		}
 		return nil
@@ -199,7 +199,7 @@ func (s *setup) hubspot() (err error) {
 	if err != nil {
 		return err
 	}
-	s.values.set("HUBTAIL_OBJECTS", joinList(splitList(objects)))
+	s.values.set("HUBTAIL_OBJECTS", joinList(spelledAll(splitList(objects))))
 	return nil
 }
 

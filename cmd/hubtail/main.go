@@ -54,8 +54,8 @@ func asFlags(args []string) []string {
 	switch {
 	case len(args) == 2 && args[1] == "help":
 		return []string{args[0], "--help"}
-	case len(args) == 3 && args[1] == "help":
-		return []string{args[0], args[2], "--help"}
+	case len(args) > 2 && args[1] == "help":
+		return append(append([]string{args[0]}, args[2:]...), "--help")
 	case len(args) == 2 && args[1] == "version":
 		return []string{args[0], "--version"}
 	}

@@ -9,6 +9,8 @@ import (
 	"net/url"
 	"os"
 	"path/filepath"
+	"strconv"
+	"strings"
 	"time"
 
 	"github.com/jackc/pgx/v5/pgxpool"
@@ -156,13 +158,22 @@ func (p *parts) newSource(ctx context.Context, js jetstream.JetStream) (*connect
 		source, err = connector.New(ctx, p.sourceConfig(client, js))
 		return err
 	})
-	return source, client, badObject(err)
+	return source, client, p.badObject(err)
 }
 
 // badObject makes names of object types that mean nothing wrong usage.
-func badObject(err error) error {
-	if errors.Is(err, connector.ErrUnknownObject) || errors.Is(err, connector.ErrUnknownPair) {
+func (p *parts) badObject(err error) error {
+	switch {
+	case errors.Is(err, connector.ErrUnknownPair):
 		return usageError{err}
+	case errors.Is(err, connector.ErrUnknownObject):
+		advice := ""
+		for _, name := range p.objects {
+			if strings.Contains(err.Error(), strconv.Quote(name)) {
+				advice = didYouMean(name, standardObjects())
+			}
+		}
+		return usageError{fmt.Errorf("%w%s", err, advice)}
 	}
 	return err
 }

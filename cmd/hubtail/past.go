@@ -64,12 +64,12 @@ func (p *past) object(name string) (string, error) {
 		names = append(names, t.Name)
 	}
 	slices.Sort(names)
-	return "", usageError{fmt.Errorf("the log has no object type %q; it has %s", name, strings.Join(names, ", "))}
+	return "", usageError{fmt.Errorf("the log has no object type %q%s; it has %s", name, didYouMean(name, names), strings.Join(names, ", "))}
 }
 
 // objectName returns the name of an object type in the log, or what it would be.
 func objectName(name string, types []history.ObjectType) string {
-	if standard, ok := hubspot.ObjectByName(name); ok {
+	if standard, ok := hubspot.ObjectByName(spelled(name)); ok {
 		return standard.Name
 	}
 	for _, t := range types {
@@ -104,11 +104,6 @@ func (p *past) moment(ctx context.Context, text string) (history.Moment, error) 
 // recordArguments returns the object type and id that are the arguments of a command about one record.
 func recordArguments(command string, args []string) (object, id string, err error) {
 	example := fmt.Sprintf("hubtail %s contacts 713492963559", command)
-	for _, arg := range args {
-		if strings.HasPrefix(arg, "--") {
-			return "", "", usageError{fmt.Errorf("%s comes after an argument: flags go before arguments", arg)}
-		}
-	}
 	if len(args) != 2 {
 		return "", "", usageError{fmt.Errorf("name an object type and the id of a record: %s", example)}
 	}

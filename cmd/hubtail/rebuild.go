@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"os"
 	"slices"
-	"strings"
 	"time"
 
 	"github.com/urfave/cli/v2"
@@ -73,9 +72,6 @@ func rebuildOptions(c *cli.Context) (sink.RebuildOptions, error) {
 		Copy: c.String("copy"), Force: c.Bool("force"), LockWait: c.Duration("lock-wait"), Patience: c.Duration("swap-patience"),
 	}
 	for _, arg := range c.Args().Slice() {
-		if strings.HasPrefix(arg, "-") {
-			return o, usageError{fmt.Errorf("%s comes after an argument: flags go before arguments", arg)}
-		}
 		o.Objects = append(o.Objects, splitList(arg)...)
 	}
 	slices.Sort(o.Objects)

@@ -28,7 +28,7 @@ func schemaCommand() *cli.Command {
 		Action: func(c *cli.Context) error {
 			switch {
 			case c.Args().Len() > 1 || c.String("out") != "" && c.Args().Present():
-				return usageError{errors.New("schema prints one message's schema, or writes all with --out (flags go before arguments)")}
+				return usageError{errors.New("schema prints one message's schema, or writes all with --out")}
 			case c.String("out") != "":
 				return writeSchemas(c.String("out"))
 			case c.Args().Present():

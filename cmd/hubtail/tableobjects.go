@@ -37,7 +37,7 @@ func (p *parts) tableObjects(ctx context.Context, pool *pgxpool.Pool, names []st
 	known := make([]string, len(names))
 	for i, name := range names {
 		if known[i] = objectName(name, types); !slices.Contains(also, known[i]) {
-			err = usageError{fmt.Errorf("there is no table of %s in schema %s; there are: %s", name, p.schema, strings.Join(slices.Compact(also), ", "))}
+			err = usageError{fmt.Errorf("there is no table of %s in schema %s%s; there are: %s", name, p.schema, didYouMean(name, also), strings.Join(slices.Compact(also), ", "))}
 		}
 	}
 	slices.Sort(known)

@@ -78,11 +78,6 @@ func runTail(c *cli.Context, p *parts) error {
 	} else if n > 0 {
 		t.left = n
 	}
-	for _, arg := range c.Args().Slice() {
-		if strings.HasPrefix(arg, "-") {
-			return usageError{fmt.Errorf("%s comes after an argument: flags go before arguments", arg)}
-		}
-	}
 	if p.natsURL == "" && c.String("from") == "now" {
 		return usageError{errors.New("no NATS server: set NATS_URL. Without one a tail has the log in --data-dir to itself, and nobody can write what it waits for (--from start shows what is there)")}
 	}

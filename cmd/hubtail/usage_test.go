@@ -123,6 +123,21 @@ func TestWrongUsageIsExitCodeTwoAndOneLine(t *testing.T) {
 		words string
 	}{
 		"unknown command":          {"", "replicate", `"replicate" hubtail --help`},
+		"command, nearly":          {"", "stauts", `"stauts" (did you mean status?)`},
+		"command, begun":           {"", "dead list", `(did you mean dead-letters?)`},
+		"command under another":    {"", "dead-letters lst", `"lst" (did you mean list?) redrive`},
+		"none under another":       {"", "dead-letters", "list, show, redrive, drop; hubtail dead-letters --help"},
+		"none under alert":         {"", "alert", "test; hubtail alert --help"},
+		"flag, nearly":             {"", "verify --repiar", "verify --repiar (did you mean --repair?)"},
+		"flag, nearly, after all":  {"", "verify contacts --repiar=" + canary, "verify --repiar (did you mean --repair?)"},
+		"flag of a command":        {"", "--objects contacts sync", "--objects behind hubtail COMMAND --objects"},
+		"flag under another":       {"", "dead-letters --json list", "behind: hubtail dead-letters list --json"},
+		"flag for an argument":     {"", "status json", "(did you mean --json?)"},
+		"flags after arguments":    {"", "rebuild contacts --database-url " + canary + " --dry-run deals", "--database-url and --dry-run before arguments: hubtail rebuild --database-url ... --dry-run contacts deals"},
+		"flag after a record":      {"", "explain contacts 5 --json", "hubtail explain --json contacts 5"},
+		"flag after letters":       {"", "dead-letters show 5 --json", "hubtail dead-letters show --json 5"},
+		"flag after a shell":       {"", "completion bash --help-me", "--help-me"},
+		"object, nearly":           {token + " " + nats, "init --no-check --objects contcats", `"contcats" (did you mean contacts?)`},
 		"unknown flag":             {"", "--nosuch", "nosuch hubtail --help"},
 		"unknown flag of command":  {"", "source --nosuch", "nosuch hubtail source --help"},
 		"flag without value":       {"", "source --stream", "stream hubtail source --help"},
@@ -148,7 +163,6 @@ func TestWrongUsageIsExitCodeTwoAndOneLine(t *testing.T) {
 		"supabase, no project":     {"SUPABASE_DB_PASSWORD=" + canary, "migrate", "SUPABASE_URL missing"},
 		"time without unit":        {"", "source --poll-interval 5", "poll-interval 5s"},
 		"variable without unit":    {"HUBTAIL_SETTLE_TIME=90", "source", "HUBTAIL_SETTLE_TIME 90s"},
-		"flag after arguments":     {token, "backfill contacts --data-dir x", "--data-dir before arguments"},
 		"env file not first":       {"", "sync --env-file x", "--env-file before"},
 		"env file, not there":      {"", "--env-file /nonexistent/env sync", "/nonexistent/env"},
 		"help on nothing":          {"", "help replicate", "replicate"},
@@ -304,7 +318,8 @@ func TestUnknownVariablesAreNamedWithTheNearestKnownOne(t *testing.T) {
 func TestHelpAndVersionAreCommandsToo(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()
-	for _, args := range [][2][]string{{{"help"}, {"--help"}}, {{"version"}, {"--version"}}, {{"help", "sync"}, {"sync", "--help"}}} {
+	for _, args := range [][2][]string{{{"help"}, {"--help"}}, {{"version"}, {"--version"}}, {{"help", "sync"}, {"sync", "--help"}},
+		{{"help", "dead-letters", "list"}, {"dead-letters", "list", "--help"}}, {{"verify", "contacts", "--help"}, {"verify", "--help"}}} {
 		if a, b := hubtail(t, dir, nil, args[0]...), hubtail(t, dir, nil, args[1]...); a != b || a.code != exitDone || a.stdout == "" {
 			t.Errorf("%v: %+v", args[0], a)
 		}

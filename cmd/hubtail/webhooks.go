@@ -64,11 +64,8 @@ func listWebhooks(c *cli.Context, p *parts) error {
 		return err
 	}
 	list, err := connector.Subscriptions(c.Context, client, p.objects)
-	if errors.Is(err, connector.ErrUnknownObject) {
-		return usageError{err}
-	}
 	if err != nil {
-		return err
+		return p.badObject(err)
 	}
 	if c.Bool("json") {
 		return printJSON(c, list)
