@@ -2,6 +2,7 @@ package connector
 
 import (
 	"bytes"
+	"context"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -9,6 +10,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 
 	"github.com/hubtail/hubtail/connector/hubspot"
@@ -291,4 +293,24 @@ func TestAPrivacyDeletionByWebhookErasesTheContact(t *testing.T) {
 	must(t, stop())
 	equal(t, "messages that quote it", len(b.quoting(secret)), 0)
 	b.asInTruth("contacts")
+}
+
+func TestPrivacyDeletionsThatWaitForAnAnswerAreNoError(t *testing.T) {
+	t.Parallel()
+	var said bytes.Buffer
+	logger := slog.New(slog.NewTextHandler(&said, nil))
+	var told undone
+	for _, err := range []error{
+		fmt.Errorf("look up stream: %w", nats.ErrNoResponders), fmt.Errorf("look up stream: %w", context.DeadlineExceeded),
+		errors.Join(&jetstream.APIError{Code: 503, ErrorCode: 10008}), fmt.Errorf("read: %w", hubspot.ErrUnavailable),
+	} {
+		told.tell(logger, err)
+	}
+	if n := strings.Count(said.String(), "level="); n != 1 || !strings.Contains(said.String(), "level=WARN") {
+		t.Errorf("%d lines, want a warning:\n%s", n, said.String())
+	}
+	told.tell(logger, errors.New("no right to purge"))
+	if !strings.Contains(said.String(), "level=ERROR") {
+		t.Errorf("what does not pass is no error:\n%s", said.String())
+	}
 }

@@ -33,15 +33,30 @@ func (s *Source) readAbsorbed(ctx context.Context, object hubspot.Object, id str
 // erase erases the records that hints say were deleted for privacy, until ctx ends. A hint stays in its queue until
 // everything is done, so that a crash at any step is made up for.
 func (f *follower) erase(ctx context.Context) error {
+	var told undone
 	for wait := retryFirst; ; wait = min(2*wait, retryMost) {
 		err := f.source.hints.consume(ctx, hintWork{kind: schemas.HintPurge, object: f.object.Name, do: f.eraseHinted})
 		if ctx.Err() != nil {
 			return ctx.Err()
 		}
-		f.logger.Error("privacy deletions are not done, trying on", "err", err)
+		told.tell(f.logger, err)
 		if err := pause(ctx, wait/2, wait); err != nil {
 			return err
 		}
+	}
+}
+
+// undone tells that privacy deletions are not done: an error, unless NATS or HubSpot does not answer, which all loops wait
+// for and warn of now and then.
+type undone struct{ warned time.Time }
+
+func (u *undone) tell(logger *slog.Logger, err error) {
+	switch {
+	case !jetlog.Away(err) && !errors.Is(err, context.DeadlineExceeded) && !errors.Is(err, hubspot.ErrUnavailable):
+		logger.Error("privacy deletions are not done, trying on", "err", err)
+	case time.Since(u.warned) >= warnEvery:
+		logger.Warn("privacy deletions wait for an answer, trying on", "err", err)
+		u.warned = time.Now()
 	}
 }
 

@@ -22,11 +22,12 @@ const purgePatience = time.Minute
 // keepErased erases, until ctx ends, the records that were deleted for privacy and that no follower erases: those of object
 // types that the log has and the source does not read, or not any longer.
 func (s *Source) keepErased(ctx context.Context) {
+	var told undone
 	for wait := s.cfg.PollInterval; ; {
 		if err := s.eraseLeft(ctx, purgePatience); err == nil {
 			wait = s.cfg.PollInterval
 		} else if ctx.Err() == nil {
-			s.cfg.Logger.Error("privacy deletions are not done, trying on", "component", "source", "err", err)
+			told.tell(s.cfg.Logger.With("component", "source"), err)
 			wait = min(2*wait, retryMost)
 		}
 		if pause(ctx, wait/2, wait) != nil {
