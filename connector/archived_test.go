@@ -250,6 +250,25 @@ func TestWalksOverRecycleBinsStayWithinTheirShareOfTheQuota(t *testing.T) {
 	}
 }
 
+func TestSmallRecycleBinsAreWalkedAtOnceAndLargeOnesSlowly(t *testing.T) {
+	t.Parallel()
+	const gap, interval = time.Second, 10 * time.Second // 100 requests per 10 s
+	var p pacer
+	start := time.Unix(1e9, 0)
+	sent := func(n int, from time.Time) (at []time.Duration) {
+		for now := from; len(at) < n; {
+			now = now.Add(p.wait(now, gap, interval/2))
+			at = append(at, now.Sub(from))
+		}
+		return at
+	}
+	equalSlices(t, "five small ones", sent(5, start), make([]time.Duration, 5))
+	long := sent(20, start.Add(time.Hour))
+	if long[4] != 0 || long[19] != 15*gap {
+		t.Errorf("a large one is walked at %v, want five requests at once and one a second from then on", long)
+	}
+}
+
 func TestASetOfIDsHoldsThemInOrder(t *testing.T) {
 	t.Parallel()
 	var s idSet

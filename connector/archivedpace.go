@@ -10,7 +10,8 @@ import (
 const (
 	// walkShare is the part of the daily quota that walks over the recycle bins may take, all object types together.
 	walkShare = 0.02
-	// walkBurst is the part of the burst quota that walks may take while one is under way: a full read has more use for it.
+	// walkBurst is the part of the burst quota that walks may take while one is under way, and half as much at once: a full
+	// read has more use for it.
 	walkBurst = 0.1
 	// unknownDaily is the daily quota while it is unknown. HubSpot rule: 250,000 requests for the smallest accounts.
 	unknownDaily = 250_000
@@ -42,22 +43,27 @@ func walkInterval(least time.Duration, requests int64, all []int64, daily int) t
 	return max(least, time.Duration(spread))
 }
 
-// pacer lets the walks of all object types together send a request every so often.
+// pacer lets the walks of all object types together send a request every so often, and a few at once after a pause: several
+// small recycle bins cost a one-shot pass no waiting.
 type pacer struct {
 	mu   sync.Mutex // guards next
-	next time.Time
+	next time.Time  // when the requests so far would have been sent, one every so often
+}
+
+// wait takes a turn and returns how long to wait for it. Turns are a gap apart on average, but up to slack ahead of that.
+func (p *pacer) wait(now time.Time, gap, slack time.Duration) time.Duration {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.next = later(p.next, now).Add(gap)
+	return max(0, p.next.Sub(now)-max(gap, slack))
 }
 
 // walkPace waits until the next request of a walk may be sent.
 func (s *Source) walkPace(ctx context.Context) error {
 	window := s.cfg.Client.Usage().Window
 	gap := time.Duration(float64(window.Interval) / (walkBurst * float64(max(window.Limit, 1))))
-	s.walks.mu.Lock()
-	at := later(s.walks.next, time.Now())
-	s.walks.next = at.Add(gap)
-	s.walks.mu.Unlock()
-	wait := time.Until(at)
-	if wait <= 0 {
+	wait := s.walks.wait(time.Now(), gap, window.Interval/2)
+	if wait == 0 {
 		return ctx.Err()
 	}
 	return pause(ctx, wait, wait)
