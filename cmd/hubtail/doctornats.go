@@ -65,6 +65,8 @@ func natsTrouble(creds string, err error) (what, why, fix string) {
 		fix = "the server wants TLS: use tls:// in NATS_URL"
 	case errors.Is(err, nats.ErrSecureConnWanted), strings.Contains(text, "secure connection not available"):
 		fix = "the server has no TLS: use nats:// in NATS_URL, or turn TLS on there"
+	case strings.Contains(text, "invalid websocket connection"):
+		fix = "what answers there is no NATS websocket, or a proxy whose NATS server is away: check that server, and NATS_URL"
 	case errors.Is(err, nats.ErrNoServers) && networkAdvice(err, "NATS_URL") == "":
 		fix = "nothing listens there, or it is no NATS server: start it, or check host and port of NATS_URL (`hubtail nats` is a server)"
 	default:

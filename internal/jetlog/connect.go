@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"net"
 	"regexp"
+	"strings"
 	"time"
 
 	"github.com/nats-io/nats.go"
@@ -169,8 +170,15 @@ func refuses(cause error) bool {
 		var address *net.AddrError
 		return errors.As(cause, &address)
 	}
+	if strings.Contains(cause.Error(), notUpgraded) {
+		return false
+	}
 	return errors.Is(cause, nats.ErrSecureConnWanted) || permanentFailure.MatchString(cause.Error())
 }
+
+// notUpgraded is what the client says of any HTTP answer to ws:// and wss:// that is no websocket, whatever its status: that of
+// a proxy whose server restarts, too (502).
+const notUpgraded = "invalid websocket connection"
 
 var permanentFailure = regexp.MustCompile(`(?i)authorization|authentication|permission|credential|nkey|parse|invalid|certificate|no such file|tls:`)
 

@@ -6,6 +6,8 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"net/http"
+	"net/http/httptest"
 	"strings"
 	"testing"
 	"time"
@@ -239,7 +241,10 @@ func fakeServer(t *testing.T, version, extra string) (url string) {
 // TestServersThatAreDownAreAwayWhateverTheirURL has addresses with the words of refusals in them.
 func TestServersThatAreDownAreAwayWhateverTheirURL(t *testing.T) {
 	t.Parallel()
+	proxy := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusBadGateway) }))
+	t.Cleanup(proxy.Close)
 	for _, url := range []string{
+		strings.Replace(proxy.URL, "http://", "ws://", 1),
 		"nats://127.0.0.1:1",
 		"tls://127.0.0.1:1",
 		"nats://user:authorization@127.0.0.1:1",
