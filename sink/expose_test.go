@@ -248,7 +248,7 @@ func TestExposeSaysWhatIsInTheWay(t *testing.T) {
 	for want, e := range map[string]sink.Exposure{
 		"there are contacts, deals, links": {Object: "cars"},
 		`no property "phone"`:              {Object: "contacts", Columns: []string{"phone"}},
-		"no role nobody_here":              {Object: "contacts", Roles: []string{"nobody_here"}},
+		"no role nobody_here; --to":        {Object: "contacts", Roles: []string{"nobody_here"}},
 		"another one than that":            {Object: "contacts", APISchema: schema},
 		"is not hubtail's":                 {Object: "contacts", APISchema: "taken"},
 		"columns can be chosen":            {Object: "links", Columns: []string{"from_id"}},

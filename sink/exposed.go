@@ -151,7 +151,8 @@ func (s *exposing) checkRoles(ctx context.Context, roles []string) error {
 			return err
 		}
 		if !exists {
-			return fmt.Errorf("%w: there is no role %s", ErrExposure, role)
+			return fmt.Errorf("%w: there is no role %s; --to names the roles that may read (%s is Supabase's, of users who have logged in)",
+				ErrExposure, role, DefaultExposedTo)
 		}
 	}
 	return nil
