@@ -3,6 +3,7 @@ package examples_test
 
 import (
 	"bufio"
+	"bytes"
 	"context"
 	"encoding/json"
 	"fmt"
@@ -13,16 +14,17 @@ import (
 	"os/exec"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 	"sync"
 	"syscall"
 	"testing"
 	"time"
 
+	"github.com/nats-io/nats-server/v2/server"
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 
-	"github.com/hubtail/hubtail/internal/localnats"
 	"github.com/hubtail/hubtail/internal/pgtest"
 	"github.com/hubtail/hubtail/schemas"
 )
@@ -38,7 +40,7 @@ var languages = map[string]func(t *testing.T, name string, args ...string) *exec
 	},
 	"typescript": func(t *testing.T, name string, args ...string) *exec.Cmd {
 		tsx := filepath.Join("typescript", "node_modules", "tsx", "dist", "cli.mjs")
-		if _, err := os.Stat(tsx); err != nil {
+		if !exists(tsx) {
 			skip(t, "(cd examples/typescript && npm ci)")
 		}
 		return exec.Command("node", append([]string{tsx, "typescript/" + name + ".ts"}, args...)...)
@@ -109,9 +111,9 @@ func TestWorkerTriesAgainUntilTheOtherSideTakesIt(t *testing.T) {
 	inEveryLanguage(t, "worker", func(t *testing.T, l *log, start func(...string) *program) {
 		var r receiver
 		r.refuse = 1
-		server := httptest.NewServer(&r)
-		defer server.Close()
-		p := start(server.URL)
+		slack := httptest.NewServer(&r)
+		defer slack.Close()
+		p := start(slack.URL)
 		p.wait("waiting for changes")
 		l.append("companies", "7", schemas.OpCreated, map[string]string{"name": "Acme"})
 		waitFor(t, "the company arrives", func() bool { return r.taken(`"name":"Acme"`) == 1 })
@@ -125,9 +127,9 @@ func TestWorkerTriesAgainUntilTheOtherSideTakesIt(t *testing.T) {
 func TestClosedWonTellsOfEachDealOnce(t *testing.T) {
 	inEveryLanguage(t, "closedwon", func(t *testing.T, l *log, start func(...string) *program) {
 		var r receiver
-		server := httptest.NewServer(&r)
-		defer server.Close()
-		l.env = append(l.env, "SLACK_WEBHOOK_URL="+server.URL)
+		slack := httptest.NewServer(&r)
+		defer slack.Close()
+		l.env = append(l.env, "SLACK_WEBHOOK_URL="+slack.URL)
 		p := start()
 		p.wait("waiting for deals")
 		l.append("deals", "9", schemas.OpCreated, map[string]string{"dealname": "<!channel> & co", "dealstage": "closedwon"})
@@ -147,6 +149,33 @@ func TestClosedWonTellsOfEachDealOnce(t *testing.T) {
 	})
 }
 
+// TestExamplesFitTheirLanguage is a compiler's view, of the examples that run without one: types with those of the client
+// library, Python's syntax even where its client is not installed.
+func TestExamplesFitTheirLanguage(t *testing.T) {
+	t.Parallel()
+	check := func(command ...string) {
+		t.Helper()
+		if out, err := exec.Command(command[0], command[1:]...).CombinedOutput(); err != nil {
+			t.Errorf("%v: %v\n%s", command, err, out)
+		}
+	}
+	if files, err := filepath.Glob("python/*.py"); err != nil || len(files) < 4 {
+		t.Errorf("%v, %v", files, err)
+	} else if _, err := exec.LookPath("python3"); err == nil {
+		check(append([]string{"python3", "-c", "import ast, sys; [ast.parse(open(f).read(), f) for f in sys.argv[1:]]"}, files...)...)
+	}
+	if tsc := filepath.Join("typescript", "node_modules", "typescript", "lib", "tsc.js"); !exists(tsc) {
+		skip(t, "(cd examples/typescript && npm ci)")
+	} else {
+		check("node", tsc, "--noEmit", "-p", "typescript")
+	}
+}
+
+func exists(path string) bool {
+	_, err := os.Stat(path)
+	return err == nil
+}
+
 // log is a log that a test writes.
 type log struct {
 	t    *testing.T
@@ -156,13 +185,37 @@ type log struct {
 	seqs map[string]uint64
 }
 
+// newLog is a log on a server with deploy/nats/permissions.conf: the examples are the user reader, the test is the source.
 func newLog(t *testing.T) *log {
-	server, err := localnats.Start(localnats.Options{StoreDir: t.TempDir(), Listen: "127.0.0.1:0"})
+	file := filepath.Join(t.TempDir(), "nats.conf")
+	conf, err := os.ReadFile(filepath.Join("..", "deploy", "nats", "permissions.conf"))
 	if err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() { _ = server.Close() })
-	nc, err := nats.Connect(server.URL())
+	for _, variable := range [][2]string{{"$NATS_STORE", t.TempDir()}, {"$NATS_SOURCE_PASSWORD", "s"}, {"$NATS_SINK_PASSWORD", "k"}, {"$NATS_READER_PASSWORD", "r"}} {
+		conf = bytes.ReplaceAll(conf, []byte(variable[0]), []byte(strconv.Quote(variable[1])))
+	}
+	if err := os.WriteFile(file, conf, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	opts, err := server.ProcessConfigFile(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	opts.Port, opts.NoSigs, opts.NoLog = server.RANDOM_PORT, true, true
+	s, err := server.NewServer(opts)
+	if err != nil {
+		t.Fatal(err)
+	}
+	go s.Start() // returns once it listens
+	t.Cleanup(func() {
+		s.Shutdown()
+		s.WaitForShutdown()
+	})
+	if !s.ReadyForConnections(time.Minute) {
+		t.Fatal("the server does not start")
+	}
+	nc, err := nats.Connect(s.ClientURL(), nats.UserInfo("source", "s"))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -171,10 +224,11 @@ func newLog(t *testing.T) *log {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := js.CreateStream(t.Context(), jetstream.StreamConfig{Name: "HUBSPOT", Subjects: []string{"hubspot.>"}}); err != nil {
+	if _, err := js.CreateStream(t.Context(), jetstream.StreamConfig{Name: "HUBSPOT", Subjects: []string{"hubspot.>"}, AllowDirect: true}); err != nil {
 		t.Fatal(err)
 	}
-	return &log{t: t, js: js, env: append(os.Environ(), "NATS_URL="+server.URL()), last: map[string]*schemas.Event{}, seqs: map[string]uint64{}}
+	reader := "NATS_URL=nats://reader:r@" + s.Addr().String()
+	return &log{t: t, js: js, env: append(os.Environ(), reader), last: map[string]*schemas.Event{}, seqs: map[string]uint64{}}
 }
 
 // append adds an event with the record's new state.

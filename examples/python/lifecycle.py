@@ -25,7 +25,8 @@ async def main():
     print("waiting for changes")
     while True:
         try:
-            messages = await subscription.fetch(100, timeout=30)
+            # What is there, at once; if there is nothing, what comes within the second.
+            messages = await subscription.fetch(100, timeout=1)
         except TimeoutError:
             continue
         for m in messages:

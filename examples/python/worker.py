@@ -30,7 +30,8 @@ async def main(url):
     print("waiting for changes")
     while True:
         try:
-            messages = await subscription.fetch(16, timeout=30)
+            # What is there, at once; if there is nothing, what comes within the second.
+            messages = await subscription.fetch(16, timeout=1)
         except TimeoutError:
             continue
         await asyncio.gather(*(work(url, m) for m in messages))

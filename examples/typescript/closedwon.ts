@@ -2,11 +2,11 @@
 //
 //   npm install && NATS_URL=nats://127.0.0.1:4222 SLACK_WEBHOOK_URL=https://hooks.slack.com/... npx tsx closedwon.ts
 import { AckPolicy, DeliverPolicy, jetstream, jetstreamManager } from "@nats-io/jetstream";
-import { connect } from "@nats-io/transport-node";
+import { connectToLog } from "./connect.js";
 import type { Event } from "./event.js";
 
 const slack = process.env.SLACK_WEBHOOK_URL ?? "";
-const nc = await connect({ servers: process.env.NATS_URL, maxReconnectAttempts: -1 });
+const nc = await connectToLog();
 const manager = await jetstreamManager(nc);
 await manager.consumers.add("HUBSPOT", {
   durable_name: "closed-won-example-ts",

@@ -2,10 +2,10 @@
 //
 //   npm install && NATS_URL=nats://127.0.0.1:4222 npx tsx lifecycle.ts
 import { AckPolicy, DeliverPolicy, jetstream, jetstreamManager } from "@nats-io/jetstream";
-import { connect } from "@nats-io/transport-node";
+import { connectToLog } from "./connect.js";
 import type { Event } from "./event.js";
 
-const nc = await connect({ servers: process.env.NATS_URL, maxReconnectAttempts: -1 });
+const nc = await connectToLog();
 const manager = await jetstreamManager(nc);
 // A durable consumer remembers, on the server, what was acknowledged: a restart goes on where it stopped.
 await manager.consumers.add("HUBSPOT", {

@@ -2,14 +2,14 @@
 //
 //   npm install && NATS_URL=nats://127.0.0.1:4222 npx tsx mirror.ts
 import { DeliverPolicy, jetstream } from "@nats-io/jetstream";
-import { connect } from "@nats-io/transport-node";
+import { connectToLog } from "./connect.js";
 import type { Event } from "./event.js";
 
-const nc = await connect({ servers: process.env.NATS_URL, maxReconnectAttempts: -1 });
+const nc = await connectToLog();
 // An ordered consumer has no state on the server: each start reads the last event of every deal, which is all there is to
 // know of it, and then what comes.
 const consumer = await jetstream(nc).consumers.get("HUBSPOT", {
-  filter_subjects: ["hubspot.*.deals.*"],
+  filter_subjects: "hubspot.*.deals.*", // a list would make this client ask in an old way that a reader has no right to
   deliver_policy: DeliverPolicy.LastPerSubject,
 });
 const messages = await consumer.consume();

@@ -3,7 +3,8 @@
 //
 //   npm install && NATS_URL=nats://127.0.0.1:4222 npx tsx worker.ts http://127.0.0.1:9000/companies
 import { AckPolicy, type JsMsg, jetstream, jetstreamManager } from "@nats-io/jetstream";
-import { connect, nanos } from "@nats-io/transport-node";
+import { nanos } from "@nats-io/transport-node";
+import { connectToLog } from "./connect.js";
 
 const maxTries = 8; // over about a quarter of an hour, with the waits below
 const url = process.argv[2];
@@ -12,7 +13,7 @@ if (!url) {
   process.exit(2);
 }
 
-const nc = await connect({ servers: process.env.NATS_URL, maxReconnectAttempts: -1 });
+const nc = await connectToLog();
 const manager = await jetstreamManager(nc);
 await manager.consumers.add("HUBSPOT", {
   durable_name: "worker-example-ts",
