@@ -110,12 +110,17 @@ var keyPassword = regexp.MustCompile(`(?i)(password\s*=\s*)('[^']*'|\S+)`)
 
 // redactError wraps err so that its text has no password in it.
 func redactError(what string, err error, password string) error {
-	text := urlPassword.ReplaceAllString(err.Error(), "${1}***@")
+	text, advice := err.Error(), Advice(err)
+	if advice != "" {
+		advice = ": " + advice
+		text = strings.TrimSuffix(text, advice)
+	}
+	text = urlPassword.ReplaceAllString(text, "${1}***@")
 	text = keyPassword.ReplaceAllString(text, "${1}***")
 	if len(password) > 3 { // a shorter one is in any text by chance
 		text = strings.ReplaceAll(text, password, "***")
 	}
-	return &redactedError{fmt.Sprintf("%s: %s", what, text), err}
+	return &redactedError{what + ": " + tellOnce(text) + advice, err}
 }
 
 type redactedError struct {

@@ -99,6 +99,34 @@ func TestAnAddressThatIsReachedByIPv6OnlyLeadsToThePooler(t *testing.T) {
 	}
 }
 
+func TestARefusedConnectionIsToldOnce(t *testing.T) {
+	t.Parallel()
+	const refused, advice = "connection refused", ": nothing listens there: start Postgres, or check host and port of DATABASE_URL"
+	for url, want := range map[string]string{
+		"postgres://u:p@127.0.0.1:1/x":                 "127.0.0.1:1: " + refused,
+		"postgres://u:p@127.0.0.1:1/x?sslmode=disable": "127.0.0.1:1: " + refused,
+		"postgres://u:p@[::1]:1/x":                     "[::1]:1: " + refused,
+		"postgres://u:p@127.0.0.1:1,127.0.0.1:2/x":     "127.0.0.1:1: " + refused + "; 127.0.0.1:2: " + refused,
+	} {
+		_, err := OpenPool(t.Context(), url)
+		if want = "connect to postgres: failed to connect to `user=u database=x`: " + want + advice; err == nil || err.Error() != want {
+			t.Errorf("%s: %v, want %s", url, err, want)
+		}
+		if got := Advice(err); ": "+got != advice {
+			t.Errorf("%s: advice %q", url, got)
+		}
+	}
+	text := "failed to connect to `u`:\n\thostname resolving error: lookup x on y: no such host\n\tlookup x on y: no such host"
+	if got, want := tellOnce(text), "failed to connect to `u`: hostname resolving error: lookup x on y: no such host"; got != want {
+		t.Errorf("%s, want %s", got, want)
+	}
+	// Two refusals of one address, with TLS and without, are two.
+	text = "failed to connect to `u`:\n\t1.2.3.4:5 (db.example): server refused TLS connection\n\t1.2.3.4:5 (db.example): no encryption"
+	if got, want := tellOnce(text), "failed to connect to `u`: 1.2.3.4:5 (db.example): server refused TLS connection; 1.2.3.4:5 (db.example): no encryption"; got != want {
+		t.Errorf("%s, want %s", got, want)
+	}
+}
+
 func TestTheGuideHasEveryRefusalThatHasAdvice(t *testing.T) {
 	t.Parallel()
 	guide, err := os.ReadFile("../docs/supabase.md")

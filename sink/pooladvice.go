@@ -4,6 +4,8 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"regexp"
+	"slices"
 	"strings"
 
 	"github.com/jackc/pgx/v5"
@@ -28,7 +30,7 @@ var connectAdvice = []struct{ text, advice string }{
 	{"password authentication failed", "check user and password of the database URL; special characters in a password are percent-encoded there"},
 	{"SASL authentication failed", "check user and password of the database URL; special characters in a password are percent-encoded there"},
 	{"SQLSTATE 3D000", "create the database, or correct its name in the URL"},
-	{"connection refused", "nothing listens there: is Postgres running, are host and port right?"},
+	{"connection refused", "nothing listens there: start Postgres, or check host and port of DATABASE_URL"},
 	// Last: without sslmode both ways are tried, and the other one's refusal says more.
 	{"server refused TLS connection", "the server has no TLS: remove sslmode from the URL, or say sslmode=disable, on a network you trust"},
 }
@@ -39,15 +41,56 @@ const poolerInstead = "the direct address of a Supabase project is reached by IP
 // adviseConnect adds to an error of connecting what can be done about it, if that is known.
 func adviseConnect(err error, cfg *pgx.ConnConfig) error {
 	if project, direct := supabaseProject(cfg.Host); direct && unreachable(err) {
-		return fmt.Errorf("%w: "+poolerInstead, err, project)
+		return advised{err, fmt.Sprintf(poolerInstead, project)}
 	}
 	text := err.Error()
 	for _, a := range connectAdvice {
 		if strings.Contains(text, a.text) {
-			return fmt.Errorf("%w: %s", err, a.advice)
+			return advised{err, a.advice}
 		}
 	}
 	return err
+}
+
+// advised is an error of connecting with what can be done about it.
+type advised struct {
+	err    error
+	advice string
+}
+
+func (a advised) Error() string { return a.err.Error() + ": " + a.advice }
+func (a advised) Unwrap() error { return a.err }
+
+// Advice returns what an error of OpenPool says at its end can be done about it, "" if that is not known.
+func Advice(err error) string {
+	var a advised
+	errors.As(err, &a)
+	return a.advice
+}
+
+// dialled is what Go says around the cause of a connection that was not made, with the address once more.
+var dialled = regexp.MustCompile(`dial error: dial tcp \S+: (?:connect: )?`)
+
+// numeric is an address that stands for itself: pgx writes it once as resolved and once as it was given.
+var numeric = regexp.MustCompile(`(\S+)(:\d+) \((\S+)\)`)
+
+// tellOnce takes out of pgx's text of connecting what it says twice: it tries every address with TLS and without, and writes
+// a line for each.
+func tellOnce(text string) string {
+	var lines []string
+	for _, line := range strings.Split(text, "\n\t") {
+		line = dialled.ReplaceAllString(line, "")
+		if m := numeric.FindStringSubmatch(line); m != nil && strings.Trim(m[1], "[]") == m[3] {
+			line = strings.Replace(line, " ("+m[3]+")", "", 1)
+		}
+		if !slices.ContainsFunc(lines, func(said string) bool { return strings.HasSuffix(said, line) }) {
+			lines = append(lines, line)
+		}
+	}
+	if len(lines) == 1 {
+		return lines[0]
+	}
+	return lines[0] + " " + strings.Join(lines[1:], "; ")
 }
 
 // supabaseProject returns the project of a direct address, db.<project>.supabase.co.

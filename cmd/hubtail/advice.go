@@ -5,6 +5,8 @@ import (
 	"strings"
 
 	"github.com/nats-io/nats.go/jetstream"
+
+	"github.com/hubtail/hubtail/sink"
 )
 
 // adviceOn returns what to do about an error that a command ends with, as the end of its line: what doctor would say of NATS
@@ -17,6 +19,8 @@ func adviceOn(err error) string {
 		return ""
 	case strings.HasPrefix(text, "connect to nats"):
 		_, _, fix = natsTrouble("", err)
+	case sink.Advice(err) != "":
+		return ". `hubtail doctor` looks at all of it"
 	case strings.Contains(text, "connect to postgres"):
 		fix = networkAdvice(err, "DATABASE_URL")
 	case errors.Is(err, jetstream.ErrJetStreamNotEnabled), errors.Is(err, jetstream.ErrJetStreamNotEnabledForAccount), errors.Is(err, jetstream.ErrNoStreamResponse):

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"crypto/tls"
 	"errors"
@@ -41,7 +42,8 @@ func checkDatabase(_ context.Context, d *doctor, f *findings) {
 
 // databaseTrouble says why there is no connection.
 func databaseTrouble(err error) (what, why, fix string) {
-	what, why = strings.ReplaceAll(err.Error(), "\n\t", " "), "there are no tables without it"
+	advice := sink.Advice(err)
+	what, why = strings.ReplaceAll(strings.TrimSuffix(err.Error(), ": "+advice), "\n\t", " "), "there are no tables without it"
 	const setting = "DATABASE_URL"
 	switch code := codeOf(err); {
 	case errors.Is(err, sink.ErrDatabaseURL):
@@ -59,10 +61,10 @@ func databaseTrouble(err error) (what, why, fix string) {
 	case strings.Contains(what, "server refused TLS"), strings.Contains(what, "SSL is not enabled"):
 		fix = "the server has no TLS: sslmode=disable at the end of " + setting + " (only on a network that you trust)"
 	default:
-		if fix = networkAdvice(err, setting); fix == "" {
+		if fix = cmp.Or(advice, networkAdvice(err, setting)); fix == "" {
 			fix = "check " + setting + "; it looks like postgresql://user:password@host:5432/database"
 		}
-		if strings.Contains(what, ".supabase.co") && !strings.Contains(what, "pooler.") {
+		if advice == "" && strings.Contains(what, ".supabase.co") && !strings.Contains(what, "pooler.") {
 			fix += "; Supabase's direct connection (db.PROJECT.supabase.co) has an IPv6 address only: from a network without IPv6 use the session pooler (Connect, Session pooler)"
 		}
 	}

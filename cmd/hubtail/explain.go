@@ -53,7 +53,11 @@ func runExplain(c *cli.Context, p *parts) error {
 		return err
 	}
 	if e.Log == nil && e.Tables == nil {
-		return usageError{fmt.Errorf("nothing to look at: %s", strings.Join(e.Skipped, "; "))}
+		err := fmt.Errorf("nothing to look at: %s", strings.Join(e.Skipped, "; "))
+		if p.natsURL == "" && p.databaseURL == "" {
+			return usageError{err}
+		}
+		return err
 	}
 	if !e.isObjectType() {
 		return usageError{fmt.Errorf("there is no object type %q%s: standard ones are named as in contacts, custom ones p_<name>", name, didYouMean(name, e.objectTypes()))}

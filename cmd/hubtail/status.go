@@ -286,6 +286,15 @@ func (s *status) print(w io.Writer) {
 		}
 		printf(w, "\n")
 	}
+	if len(s.Objects) > 0 {
+		s.printObjects(w)
+	}
+	if len(s.Problems) > 0 {
+		printf(w, "\n! %s\n", strings.Join(s.Problems, "\n! "))
+	}
+}
+
+func (s *status) printObjects(w io.Writer) {
 	table := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
 	printf(table, "\nOBJECT\tSTATE\tROWS\tCOMPLETE THROUGH\tTABLES THROUGH\tLAST RUN\tDEAD LETTERS\tLINKS READ\tVERIFIED\n")
 	for _, o := range s.Objects {
@@ -299,9 +308,6 @@ func (s *status) print(w io.Writer) {
 		printf(table, "%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s\n", o.Object, state, orDash(o.Rows), ago(s.At, o.CompleteThrough), ago(s.At, o.TablesThrough), run, orDash(o.DeadLetters), o.linksText(s.At), o.verifiedText(s.At))
 	}
 	_ = table.Flush()
-	if len(s.Problems) > 0 {
-		printf(w, "\n! %s\n", strings.Join(s.Problems, "\n! "))
-	}
 }
 
 func orZero(n *int64) int64 {

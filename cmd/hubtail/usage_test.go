@@ -272,15 +272,16 @@ func TestNothingThereIsAFailureThatSaysWhat(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()
 	for args, words := range map[string]string{
-		"migrate":       "connect to postgres 127.0.0.1:1 DATABASE_URL `hubtail doctor`",
-		"sync":          "connect to nats nats://127.0.0.1:1 NATS_URL `hubtail doctor` `hubtail nats`",
-		"history 0-1 5": "connect to nats nats://127.0.0.1:1 NATS_URL `hubtail doctor` `hubtail nats`",
+		"migrate":            "connect to postgres 127.0.0.1:1 DATABASE_URL `hubtail doctor`",
+		"sync":               "connect to nats nats://127.0.0.1:1 NATS_URL `hubtail doctor` `hubtail nats`",
+		"explain contacts 5": "connect to nats connect to postgres DATABASE_URL",
+		"history 0-1 5":      "connect to nats nats://127.0.0.1:1 NATS_URL `hubtail doctor` `hubtail nats`",
 	} {
 		r := hubtail(t, dir, append(secrets(), "HUBTAIL_LOG_LEVEL=debug"), strings.Fields(args)...)
 		requireNoSecret(t, r)
 		r.complaint(t, exitFailed, strings.Fields(words)...)
-		if r.stdout != "" {
-			t.Errorf("%s: %s", args, r.stdout)
+		if r.stdout != "" || strings.Count(r.stderr, "nothing listens there") > 1 || strings.Count(r.stderr, "refused") > 1 {
+			t.Errorf("%s: %s%s", args, r.stdout, r.stderr)
 		}
 	}
 	r := hubtail(t, dir, append(secrets(), "HUBTAIL_LOG_LEVEL=debug"), "status")
