@@ -157,9 +157,7 @@ func checkWebhooks(c *cli.Context, p *parts) error {
 			return err
 		}
 	} else {
-		for _, check := range checks {
-			printf(c.App.Writer, "%-14s %s\n", check.Object, check.text())
-		}
+		printWebhooksCheck(c.App.Writer, checks)
 	}
 	if missed > 0 {
 		return unhealthyError{fmt.Errorf("%d changes were found by polling and no webhook told of them: `hubtail webhooks` lists what to subscribe", missed)}
@@ -167,10 +165,27 @@ func checkWebhooks(c *cli.Context, p *parts) error {
 	return nil
 }
 
+func printWebhooksCheck(w io.Writer, checks []webhooksCheck) {
+	if len(checks) == 0 {
+		printf(w, "the log has no object type yet: start a source\n")
+		return
+	}
+	for _, check := range checks {
+		printf(w, "%-14s %s\n", check.Object, check.text())
+	}
+	if slices.ContainsFunc(checks, func(k webhooksCheck) bool { return k.Webhooks != nil }) {
+		return
+	}
+	printf(w, "\nThe source has no receiver, and none came by another one: changes are found by polling, within half\n"+
+		"a minute, but a deletion for privacy is taken for any other: its values stay until `hubtail erase`.\n"+
+		"To hear at once, subscribe what `hubtail webhooks` lists, and give the source --webhook-addr and\n"+
+		"--webhook-url, or run `hubtail webhooks --listen` beside it.\n")
+}
+
 func (k webhooksCheck) text() string {
 	w := k.Webhooks
 	if w == nil {
-		return "no webhook came since the source started"
+		return "no webhook, and no receiver"
 	}
 	text := fmt.Sprintf("%s read since %s", thousands(w.Hints), w.Since.Format(time.DateTime))
 	if w.Hints == 0 {

@@ -133,7 +133,7 @@ func TestWebhooksListsWhatToSubscribe(t *testing.T) {
 
 	// Nothing to complain of before webhooks come.
 	s.must(nil, "sync", "--objects", "contacts")
-	if r := s.must(nil, "webhooks", "--check"); !strings.Contains(r.stdout, "contacts       no webhook came") {
+	if r := s.must(nil, "webhooks", "--check"); !strings.Contains(r.stdout, "contacts       no webhook, and no receiver\n") || !strings.Contains(r.stdout, "give the source --webhook-addr") {
 		t.Errorf("check: %s", r.stdout)
 	}
 }
@@ -170,7 +170,7 @@ func TestWhatWebhooksDidNotTellIsPrinted(t *testing.T) {
 	t.Parallel()
 	since := time.Date(2026, 3, 12, 10, 0, 0, 0, time.UTC)
 	for want, w := range map[string]*schemas.Webhooks{
-		"no webhook came since the source started":                                                                               nil,
+		"no webhook, and no receiver": nil,
 		"1,200 read since 2026-03-12 10:00:00, nothing missing until 2026-03-12 11:00:00":                                        {Since: since, Hints: 1200, Judged: since.Add(time.Hour)},
 		"3 read since 2026-03-12 10:00:00; too early to say what is missing, ask again in some minutes":                          {Since: since, Hints: 3},
 		"no webhook came since the source started at 2026-03-12 10:00:00, and polling found no change until 2026-03-12 11:00:00": {Since: since, Judged: since.Add(time.Hour)},
