@@ -1,6 +1,7 @@
 package internal_test
 
 import (
+	"context"
 	"fmt"
 	"net"
 	"path/filepath"
@@ -13,7 +14,8 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 )
 
-// TestTheClusterConfigurationMakesThreeCopies starts three servers from deploy/nats/cluster.conf, on ports of their own.
+// TestTheClusterConfigurationMakesThreeCopies starts three servers from deploy/nats/cluster.conf, on ports of their own, and
+// stops the one that leads the stream.
 func TestTheClusterConfigurationMakesThreeCopies(t *testing.T) {
 	t.Setenv("NATS_PASSWORD", "for-clients")
 	t.Setenv("NATS_ROUTE_PASSWORD", "for-routes")
@@ -82,7 +84,43 @@ func TestTheClusterConfigurationMakesThreeCopies(t *testing.T) {
 		t.Errorf("%d copies beside the leader's, want 2", n)
 	}
 	if _, err := js.Publish(t.Context(), "hubspot.1.contacts.1", []byte("{}")); err != nil {
-		t.Error(err)
+		t.Fatal(err)
+	}
+	requireGoesOnWithoutItsLeader(t, js, stream, servers)
+}
+
+// requireGoesOnWithoutItsLeader stops the server that leads the stream: what was acknowledged is there, and more is taken.
+func requireGoesOnWithoutItsLeader(t *testing.T, js jetstream.JetStream, stream jetstream.Stream, servers []*server.Server) {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
+	defer cancel()
+	leader := stream.CachedInfo().Cluster.Leader
+	for _, s := range servers {
+		if s.Name() == leader {
+			s.Shutdown()
+			s.WaitForShutdown()
+		}
+	}
+	for { // until the two others have elected one of them
+		once, cancel := context.WithTimeout(ctx, 5*time.Second)
+		_, err := js.Publish(once, "hubspot.1.contacts.2", []byte("{}"))
+		cancel()
+		if err == nil {
+			break
+		}
+		if ctx.Err() != nil {
+			t.Fatalf("without %s nothing is taken: %v", leader, err)
+		}
+	}
+	info, err := stream.Info(ctx)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if info.Cluster.Leader == leader || info.State.Msgs < 2 {
+		t.Errorf("%s leads, with %d messages", info.Cluster.Leader, info.State.Msgs)
+	}
+	if _, err := stream.GetLastMsgForSubject(ctx, "hubspot.1.contacts.1"); err != nil {
+		t.Errorf("what was acknowledged before: %v", err)
 	}
 }
 

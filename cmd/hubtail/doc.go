@@ -5,6 +5,7 @@
 //
 //	main.go         signals, exit codes; app.go the command table and help
 //	flags.go        options, one to one with flags; environment.go the file of settings and mistakes in variables
+//	help.go         how help looks
 //	arguments.go    what may be wrong with a command line; didyoumean.go what was likely meant
 //	parts.go        NATS, HubSpot client, source, database, sink: built from options, closed in reverse order
 //	COMMAND.go      one file per command: its flags, help and body (up, source, sink, backfill, sync, verify, rebuild, erase, migrate, expose,
@@ -34,7 +35,8 @@
 //   - wrong usage is exit code 2 and one line that says what to do, which command or flag was likely meant, and how to write
 //     flags that come after an argument, without their values (TestWrongUsageIsExitCodeTwoAndOneLine); help works
 //     whatever the settings are (TestMalformedDotEnvIsRefusedWithoutItsContent)
-//   - every flag has its variable and its explanation (TestHelpListsEveryFlagWithItsEnvironmentAndAnExample)
+//   - every flag has its variable and its explanation (TestHelpListsEveryFlagWithItsEnvironmentAndAnExample), and help fits a
+//     terminal (TestHelpFitsTheTerminalAndLosesNoWord)
 //   - long-running commands wait for NATS and Postgres to start (TestServicesWaitForNATSAndPostgres), as long as it takes
 //     (TestServicesWaitAsLongAsItTakes), but not for what says no (TestServicesDoNotWaitForWhatSaysNo, TestWhatSaysNoIsNotWaitedFor);
 //     a connection that breaks then is made again (TestAConnectionThatBreaksDuringTheStartIsMadeAgain), and to be stopped
@@ -51,6 +53,8 @@
 //     (TestAServiceThatEndsByItselfSaysWhyOnce); alert test names the addresses that fail, and no address is
 //     shown (TestAlertTestSaysWhichAddressFailed); internal/alerts keeps what was told, with the rights that the users of
 //     deploy/nats have (TestAlertsNeedNoMoreRightsThanUsersHave)
+//   - the services of docker-compose.yml are closed and named rightly (TestComposeServicesAreClosedAndKnown), and both profiles run:
+//     each service with its own command, environment and health check, until the records are in Postgres (TestTheComposeProfilesRun)
 //   - sync and backfill take nothing from a running source (TestSyncAndBackfillBesideARunningSourceSayWhoLeads)
 //   - backfill --dry-run says what a full read would cost, within a fifth, and writes nothing: no stream, no schema, no
 //     directory (TestBackfillDryRunSaysWhatItWouldCostAndWritesNothing); backfill shows how far it is
