@@ -14,15 +14,13 @@ func newApp() *cli.App {
 	return &cli.App{
 		Name:  "hubtail",
 		Usage: "tail -f for HubSpot: CRM changes onto NATS JetStream and into Postgres tables",
-		Description: "hubtail demo            see everything work, on real parts, in a minute\n" +
-			"hubtail up              source and sink in one process\n" +
-			"hubtail source | sink   the two long-running processes on their own\n" +
-			"hubtail help COMMAND    flags and examples of a command; also hubtail COMMAND --help\n\n" +
-			"Every flag can be set in the environment, or in a file of settings (.env here, or --env-file before the command),\n" +
-			"under the name in brackets.\n" +
-			"Exit codes: 0 done, 1 failed, 2 wrong usage, 3 unhealthy.",
+		Description: "hubtail COMMAND --help shows flags and examples. Flags have a name in the environment too, in brackets there; a file of\n" +
+			"settings may have them: .env here, or --env-file. Flags go before arguments.\n" +
+			"Exit codes: 0 done, 1 failed, 2 wrong usage, 3 something needs attention.",
 		Version:         version(),
 		HideHelpCommand: true,
+
+		CustomAppHelpTemplate: appHelp,
 		// Errors are reported once, in run.
 		ExitErrHandler: func(*cli.Context, error) {},
 		ErrWriter:      os.Stderr,
@@ -42,35 +40,24 @@ func newApp() *cli.App {
 	}
 }
 
-// commands is the command table, in the order of the help text.
+// commands is the command table, in the groups and the order of the help text.
 func commands() []*cli.Command {
-	list := []*cli.Command{
-		demoCommand(),
-		upCommand(),
-		sourceCommand(),
-		sinkCommand(),
-		backfillCommand(),
-		syncCommand(),
-		verifyCommand(),
-		rebuildCommand(),
-		deadLettersCommand(),
-		eraseCommand(),
-		migrateCommand(),
-		exposeCommand(),
-		statusCommand(),
-		historyCommand(),
-		diffCommand(),
-		tailCommand(),
-		explainCommand(),
-		webhooksCommand(),
-		initCommand(),
-		doctorCommand(),
-		completionCommand(),
-		healthcheckCommand(),
-		alertCommand(),
-		schemaCommand(),
-		natsCommand(),
-		simulatorCommand(),
+	var list []*cli.Command
+	for _, group := range []struct {
+		name     string
+		commands []*cli.Command
+	}{
+		{"Begin", []*cli.Command{demoCommand(), initCommand(), doctorCommand()}},
+		{"Run", []*cli.Command{upCommand(), sourceCommand(), sinkCommand(), backfillCommand(), syncCommand()}},
+		{"Look", []*cli.Command{statusCommand(), tailCommand(), explainCommand(), historyCommand(), diffCommand()}},
+		{"Prove and mend", []*cli.Command{verifyCommand(), rebuildCommand(), deadLettersCommand(), eraseCommand()}},
+		{"Set up", []*cli.Command{migrateCommand(), exposeCommand(), webhooksCommand(), alertCommand()}},
+		{"Parts and tools", []*cli.Command{natsCommand(), simulatorCommand(), schemaCommand(), completionCommand(), healthcheckCommand()}},
+	} {
+		for _, c := range group.commands {
+			c.Category = group.name
+		}
+		list = append(list, group.commands...)
 	}
 	for _, c := range list {
 		withForm(c)
@@ -98,20 +85,6 @@ func onUsageError(c *cli.Context, err error, _ bool) error {
 	}
 	return usageError{fmt.Errorf("%w%s; see %s --help", err, advice, name)}
 }
-
-// commandHelp is cli's template, flags last, with the examples where a reader looks first.
-const commandHelp = `{{.HelpName}} - {{.Usage}}
-
-Usage: {{.HelpName}}{{if .Subcommands}} COMMAND{{end}} [flags]{{if .ArgsUsage}} {{.ArgsUsage}}{{end}}
-{{if .Description}}
-{{.Description}}
-{{end}}{{if .Subcommands}}
-Commands, with flags of their own ({{.HelpName}} COMMAND --help):
-{{range .Subcommands}}  {{.Name}}{{"\t"}}{{.Usage}}
-{{end}}{{else}}
-Flags:
-{{range .VisibleFlags}}  {{.}}
-{{end}}{{end}}`
 
 // buildVersion is set by the Makefile; `go install` leaves it empty and records the module's version instead.
 var buildVersion string

@@ -9,6 +9,8 @@ import (
 	"strings"
 	"syscall"
 	_ "time/tzdata" // the daily quota starts anew at midnight of the account's zone, also where the image has no zones
+
+	"github.com/urfave/cli/v2"
 )
 
 // Exit codes, for scripts.
@@ -38,6 +40,7 @@ func main() {
 
 // run executes one command line and reports its error on standard error.
 func run(ctx context.Context, args []string) error {
+	cli.HelpPrinter = printHelp
 	err := newApp().RunContext(ctx, asFlags(args))
 	switch {
 	case errors.Is(err, context.Canceled):

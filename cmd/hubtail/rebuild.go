@@ -26,7 +26,7 @@ func rebuildCommand() *cli.Command {
 			"and the rest are rebuilt with the whole schema only. Interrupted at any point, the live tables are whole; run it again.\n" +
 			"The tables that were live are kept in <schema>_rebuild until --drop-old or the next rebuild. --rollback puts them back,\n" +
 			"caught up with the log. It is also the way on after the stream was made anew: stop the sinks, rebuild, start them.\n" +
-			"The role needs the schema <schema>_rebuild, or the right to create it.\n" +
+			"The role needs the schema <schema>_rebuild, or the right to create it.\n\n" +
 			"--as-of builds the tables as they were at a moment, in a schema of their own (--into), and leaves the live ones alone: a time\n" +
 			"(2026-03-01, \"2026-03-01 14:30\", 2026-03-01T14:30:00Z), a duration before now (24h, 7d) or a sequence of the log. The log\n" +
 			"keeps the last 16 versions of a record: where that is too little, or the moment is before the end of the first load, it\n" +

@@ -16,11 +16,11 @@ func simulatorCommand() *cli.Command {
 		Usage: "run a strict local HubSpot, for trying and testing without an account",
 		Description: "It rejects what HubSpot rejects and limits what HubSpot limits. Its control API asks no token. Below /_control/:\n" +
 			"GET truth, truth/OBJECT, ids/OBJECT, stats, index, clock; POST create, update, archive, restore, purge, live, webhooks,\n" +
-			"faults, clock (JSON bodies); DELETE stats, faults. connector/simulator/control*.go has their fields.\n\n" +
+			"faults, clock (JSON bodies); DELETE stats, faults. connector/simulator/control*.go has their fields.\n" +
+			"--webhook-url is told of everything, signed as HubSpot signs it.\n\n" +
 			"Examples:\n  hubtail simulator --listen 127.0.0.1:8080 --changes 5\n" +
 			"  HUBTAIL_HUBSPOT_URL=http://127.0.0.1:8080 HUBSPOT_ACCESS_TOKEN=pat-simulator hubtail source ...\n" +
 			"  curl 127.0.0.1:8080/_control/stats\n" +
-			"With webhooks, of everything, signed as HubSpot signs them:\n" +
 			"  hubtail simulator --changes 5 --webhook-url http://127.0.0.1:8090/hubspot\n" +
 			"  HUBSPOT_CLIENT_SECRET=simulator-secret hubtail source --webhook-addr :8090 --webhook-url http://127.0.0.1:8090/hubspot ...",
 		Flags: flags(
