@@ -46,8 +46,9 @@
 // does not know yet: that is what the settle time is for.
 //
 // The settle time is learned: a change that a pass asked for and did not get was late by at least its age then. It is the
-// longest such lag of the last three to six hours and a little more, 100 s before a thousand changes were seen, never under
-// a minute, and survives a restart (settling). Values that are calculated change without a modification time: nothing finds
+// longest such lag of the last three to six hours and a little more, never under a minute, and survives a restart (settling).
+// Before a thousand changes were seen that are old enough for the late ones of their time to have been seen, too, it is at
+// least 100 s (TestManyEarlyChangesSayNothingAboutLateOnes). Values that are calculated change without a modification time: nothing finds
 // them but reading all records again, once a day (rereading).
 //
 // # How the end of a record is found

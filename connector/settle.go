@@ -14,6 +14,9 @@ import (
 // the age it had at the start of that pass. The settle time is the longest lag seen for some hours, and more, the less was
 // seen. It grows at once, also when a change turns up behind the watermark, which then was wrong; it shrinks when an epoch
 // of observations ends.
+//
+// Changes are shown early or late, and the early ones come first: a change counts as seen only when those of its time that are
+// late were seen as well, that is when it is settleFirst old and passes are no further apart than settleFloor.
 const (
 	settleFirst   = 100 * time.Second // until enough changes were observed
 	settleFloor   = 60 * time.Second  // however fast the index is: it can slow down without a sign
@@ -36,8 +39,13 @@ type settling struct {
 	seen   map[int64]int64 // the newest modification time that search showed of a record, in epoch ms, by id
 	passes []passSpan      // of this process that count, the latest start last
 	pruned time.Time
-	last   int64 // modification time of the change that was counted last, in epoch ms
+	last   int64           // modification time of the change that was counted last, in epoch ms
+	young  map[int64]int64 // changes that do not count as seen yet, by when they were made, in youngGrain
+	deep   time.Time       // when the last pass began that reached back beyond the settle time
 }
+
+// youngGrain is how exactly the age of young changes is known.
+const youngGrain = 10 * time.Second
 
 // passSpan is a finished pass: what was modified since and is not among its results was not in the index at start.
 type passSpan struct{ since, start time.Time }
@@ -53,6 +61,7 @@ func (s *settling) begin(c *schemas.Settle) {
 		s.state.Epochs = append([]schemas.LagEpoch(nil), c.Epochs...)
 	}
 	s.from, s.seen, s.passes = time.Time{}, nil, nil
+	s.young, s.deep = make(map[int64]int64), time.Time{}
 }
 
 // time returns the settle time.
@@ -109,23 +118,37 @@ func (s *settling) sighted(records []hubspot.Record, now time.Time) {
 			s.seen = make(map[int64]int64)
 		}
 		s.seen[id] = at
-		n := int64(1)
-		if at == s.last { // those of a bulk change are as one
-			n = 0
+		if at != s.last { // those of a bulk change are as one
+			s.young[r.UpdatedAt.UnixNano()/int64(youngGrain)]++
 		}
 		s.last = at
-		s.observe(s.lagOf(r.UpdatedAt, now), now, n)
+		s.observe(s.lagOf(r.UpdatedAt, now), now)
 	}
 }
 
-// observe takes n changes into account that search showed first at now.
-func (s *settling) observe(lag time.Duration, now time.Time, n int64) {
+// observe takes a change into account that search showed first at now.
+func (s *settling) observe(lag time.Duration, now time.Time) {
 	if len(s.state.Epochs) == 0 || now.Sub(s.state.Epochs[0].Since) >= settleEpoch {
 		s.state.Epochs = append([]schemas.LagEpoch{{Since: now.UTC()}}, s.state.Epochs[:min(len(s.state.Epochs), 1)]...)
 	}
 	e := &s.state.Epochs[0]
-	e.Changes += n
 	e.LongestMS = max(e.LongestMS, lag.Milliseconds())
+}
+
+// mature counts young changes that are old enough at the start of a pass that reached back beyond the settle time. If the
+// last such pass was long ago, how late they were is not known, and they never count.
+func (s *settling) mature(start time.Time) {
+	often := start.Sub(s.deep) <= settleFloor
+	s.deep = start
+	over := start.Add(-settleFirst).UnixNano()/int64(youngGrain) - 1
+	for made, n := range s.young {
+		if made > over {
+			continue
+		}
+		if delete(s.young, made); often {
+			s.state.Epochs[0].Changes += n
+		}
+	}
 }
 
 // lagOf returns how late a change was, of which search shows the first sign at now: 0 if no pass asked for it in vain, else
@@ -166,6 +189,9 @@ func (s *settling) passed(since, start time.Time) {
 		kept = append(kept[:0], kept[1:]...)
 	}
 	s.passes = append(kept, passSpan{since, start})
+	if start.Sub(since) >= s.current() {
+		s.mature(start)
+	}
 	if over := start.Add(-s.reach - time.Minute); start.Sub(s.pruned) >= time.Minute {
 		s.pruned = start
 		s.from = later(s.from, over)
@@ -190,7 +216,7 @@ func (s *settling) behind(modified []time.Time, now time.Time) time.Duration {
 			continue
 		}
 		// Passes that reach back so far are rare: how late it was is not known well. The settle time at most doubles by it.
-		s.observe(max(s.lagOf(m, now), min(age, 2*settleOf(s.state.Epochs))), now, 0)
+		s.observe(max(s.lagOf(m, now), min(age, 2*settleOf(s.state.Epochs))), now)
 	}
 	return s.current()
 }

@@ -219,14 +219,47 @@ func TestSettlingLearnsOnlyFromWhatAPassAskedForInVain(t *testing.T) {
 	s.passed(at(20), at(60))
 	seen(5, 10, 72)
 	equal(t, "a pass at 60 did not ask for it", longest(), 9000)
+	s.passed(at(-60), at(100))
+	equal(t, "young changes", s.state.Epochs[0].Changes, 0)
+	s.passed(at(0), at(140))
 	equal(t, "changes", s.state.Epochs[0].Changes, 4)
 	s.behind([]time.Time{at(30)}, at(130))
 	equal(t, "one behind the watermark counts with its age", longest(), 100_000)
 	equal(t, "late", s.state.Late, 1)
 	s.behind([]time.Time{at(-10_000)}, at(130))
 	equal(t, "one that no settle time covers does not", longest(), 100_000)
-	s.observe(0, at(0).Add(settleEpoch+time.Hour), 1)
+	s.observe(0, at(0).Add(settleEpoch+time.Hour))
 	equal(t, "the last epoch counts", s.time() > 100*time.Second, true)
-	s.observe(0, at(0).Add(2*settleEpoch+2*time.Hour), 1)
+	s.observe(0, at(0).Add(2*settleEpoch+2*time.Hour))
 	equal(t, "the one before does not", s.time(), settleFirst)
+}
+
+// TestManyEarlyChangesSayNothingAboutLateOnes shows thousands of changes at once, in the first seconds of a busy portal: those
+// that are late are still to come.
+func TestManyEarlyChangesSayNothingAboutLateOnes(t *testing.T) {
+	t.Parallel()
+	for _, test := range []struct {
+		name  string
+		every int // seconds from one pass to the next
+		want  time.Duration
+	}{
+		{"passes that see late ones", 30, settleFloor},
+		{"passes too far apart to see how late they are", 90, settleFirst},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			t.Parallel()
+			s := settling{reach: reach}
+			s.begin(nil)
+			s.passing(at(0))
+			s.passed(at(-200), at(0))
+			for id := range 3000 {
+				s.sighted([]hubspot.Record{{ID: strconv.Itoa(id), UpdatedAt: at(1).Add(time.Duration(id) * 10 * time.Millisecond)}}, at(32))
+			}
+			equal(t, "settle time after half a minute", s.time(), settleFirst)
+			for now := test.every; now <= 360; now += test.every {
+				s.passed(at(now-200), at(now))
+			}
+			equal(t, "settle time after six minutes", s.time(), test.want)
+		})
+	}
 }
