@@ -192,7 +192,9 @@
 //   - Foreign keys are looked at before the swap (TestTablesThatAForeignKeyWouldNotHoldForAreNotSwappedIn), and made valid again
 //     after it, by the next rebuild or start of a sink if this one is killed (TestAForeignKeyIsCheckedThoughTheRebuildWasKilled).
 //   - Columns of the owner's may come, go and change while the tables are made, or before old ones come back
-//     (TestTheOwnersColumnsComeAndGoDuringARebuild).
+//     (TestTheOwnersColumnsComeAndGoDuringARebuild), and their values too, those of a unique column that rows exchange among
+//     them (TestValuesOfAUniqueColumnThatWereExchangedCarryOver). The last look at these values, some microseconds a row, keeps
+//     writers of that table waiting, no readers.
 //   - Columns of the owner's on the static tables stay, with their values in the rows that stay
 //     (TestTheOwnersColumnsOfStaticTablesSurviveARebuild, TestARebuildKnowsTheColumnsOfLinks).
 //   - No last value of a long log is left out (TestAReaderOfLastValuesMissesNone), and a shadow that is not as the log says is

@@ -107,29 +107,3 @@ func (r *rebuilding) fitLinks(ctx context.Context, tx pgx.Tx) error {
 	}
 	return nil
 }
-
-// copyOwnSQL gives the rows of a pair's other table the values that the live rows have in the owner's columns; "" if there are
-// none.
-func (r *rebuilding) copyOwnSQL(ctx context.Context, tx pgx.Tx, p pair) (string, error) {
-	key := []string{"id"}
-	if p.object == "" {
-		key = linkColumnNames[p.name].key
-	}
-	own, err := ownColumns(ctx, tx, p.live, p.object, p.name)
-	if err != nil {
-		return "", err
-	}
-	var sets, mine, theirs []string
-	for _, c := range own {
-		if !c.generated {
-			sets = append(sets, quote(c.name)+" = l."+quote(c.name))
-			mine, theirs = append(mine, "n."+quote(c.name)), append(theirs, "l."+quote(c.name))
-		}
-	}
-	if len(sets) == 0 {
-		return "", nil
-	}
-	return fmt.Sprintf(`update %s n set %s from %s l where row(l.%s) = row(n.%s) and row(%s)::text is distinct from row(%s)::text`,
-		p.otherTable(), strings.Join(sets, ", "), p.liveTable(), strings.Join(key, ", l."), strings.Join(key, ", n."),
-		strings.Join(mine, ", "), strings.Join(theirs, ", ")), nil
-}

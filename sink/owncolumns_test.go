@@ -44,3 +44,38 @@ func TestTheOwnersColumnsComeAndGoDuringARebuild(t *testing.T) {
 		r.want("false", `select exists (select from information_schema.columns where table_schema = 'hubspot' and column_name in ('own0', 'goes') and table_name = 'contacts')`)
 	}
 }
+
+func TestValuesOfAUniqueColumnThatWereExchangedCarryOver(t *testing.T) {
+	t.Parallel()
+	r := newRig(t)
+	r.applied0(r.logOfAll(5))
+	r.exec(`alter table hubspot.contacts add column rank integer constraint ranked unique, add column twice integer generated always as (rank * 2) stored; update hubspot.contacts set rank = id`)
+	s := r.newTables()
+	exchange := func(by string) {
+		r.exec(`update hubspot.contacts set rank = null; update hubspot.contacts set rank = ` + by)
+	}
+	sink.AfterRebuildStep(s, func(phase string) {
+		if phase == "comparing" || phase == "indexing" {
+			exchange("6 - id")
+		}
+		if phase == "comparing" {
+			exchange("(id + 1) % 5")
+		}
+	})
+	const all = `select string_agg(concat_ws(' ', id, email, age, _extra, rank, twice), ', ' order by id) from hubspot.contacts`
+	r.rebuild(s, sink.RebuildOptions{})
+	r.want("2 3 4 0 1", `select string_agg(rank::text, ' ' order by id) from hubspot.contacts`)
+	sink.AfterRebuildStep(s, func(phase string) {
+		if phase == "indexing" { // between the old tables' getting the values and the swap
+			exchange("(id + 2) % 5")
+		}
+	})
+	exchange("10 - id")
+	if _, err := s.Rollback(t.Context(), sink.RebuildOptions{}); err != nil {
+		t.Fatal(err)
+	}
+	r.want("3 4 0 1 2", `select string_agg(rank::text, ' ' order by id) from hubspot.contacts`)
+	before := r.value(all)
+	r.rebuild(r.newTables(), sink.RebuildOptions{})
+	r.want(before, all)
+}

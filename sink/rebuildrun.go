@@ -259,7 +259,7 @@ func (r *rebuilding) dressAs(ctx context.Context, empty bool) error {
 			return err
 		}
 		for i, p := range pairs {
-			for _, part := range []func(context.Context, pgx.Tx, pair) (string, error){fitOwnSQL, r.copyOwnSQL} {
+			for _, part := range []func(context.Context, pgx.Tx, pair) (string, error){fitOwnSQL, copyOwnSQL} {
 				sql, err := part(ctx, tx, p)
 				if err != nil {
 					return err

@@ -194,15 +194,8 @@ func (r *rebuilding) trySwap(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	var own []string // while the catalogues are of the tables beside them
-	for _, p := range pairs {
-		sql, err := r.copyOwnSQL(ctx, tx, p)
-		if err != nil {
-			return err
-		}
-		if sql != "" {
-			own = append(own, sql)
-		}
+	if err := r.copyLate(ctx, tx, pairs); err != nil { // while the catalogues are of the tables beside them
+		return err
 	}
 	if err := r.noneRefused(ctx, tx, pairs); err != nil {
 		return err
@@ -222,7 +215,7 @@ func (r *rebuilding) trySwap(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	script = slices.Concat(script, own, moves, c.outgoing, c.after, []string{"commit"})
+	script = slices.Concat(script, moves, c.outgoing, c.after, []string{"commit"})
 	// One message: the tables are locked for no longer than Postgres needs, however slow the way there is.
 	locked := time.Now()
 	if err := execAll(ctx, tx, strings.Join(script, ";\n")); err != nil {
