@@ -2,6 +2,7 @@ package main
 
 import (
 	"net"
+	"net/http"
 	"net/url"
 	"os"
 	"path/filepath"
@@ -46,12 +47,14 @@ func readCompose(t *testing.T, settings map[string]string) (f composeFile) {
 	t.Helper()
 	text, err := os.ReadFile("../../docker-compose.yml")
 	must(t, err)
-	interpolated := regexp.MustCompile(`\$\{(\w+):-([^}]*)\}`).ReplaceAllStringFunc(string(text), func(s string) string {
-		name, value, _ := strings.Cut(strings.Trim(s, "${}"), ":-")
-		if given := settings[name]; given != "" {
+	interpolated := regexp.MustCompile(`\$\{(\w+):([-+])([^}]*)\}`).ReplaceAllStringFunc(string(text), func(s string) string {
+		name, rest, _ := strings.Cut(strings.Trim(s, "${}"), ":")
+		switch given := settings[name]; {
+		case given == "" && rest[0] == '-', given != "" && rest[0] == '+':
+			return rest[1:]
+		default:
 			return given
 		}
-		return value
 	})
 	must(t, yaml.Unmarshal([]byte(interpolated), &f))
 	return f
@@ -122,6 +125,8 @@ type composeRun struct {
 	*stack
 	file composeFile
 	own  *strings.Replacer // what names the other services in a container, to where they are here
+
+	webhooks string // where the source that was started receives them
 }
 
 // start starts a service of ours with its command and its environment, waits until its health check says yes, and returns it.
@@ -137,6 +142,10 @@ func (r *composeRun) start(name string, more ...string) *process {
 	if _, port, err := net.SplitHostPort(service.Environment["HUBTAIL_ADMIN_ADDR"]); err == nil {
 		_, free, _ := net.SplitHostPort(freeAddress(r.t.(*testing.T)))
 		service.Environment["HUBTAIL_ADMIN_ADDR"] = strings.Replace(service.Environment["HUBTAIL_ADMIN_ADDR"], port, free, 1)
+	}
+	if addr := service.Environment["HUBTAIL_WEBHOOK_ADDR"]; addr != "" {
+		r.webhooks = freeAddress(r.t.(*testing.T))
+		service.Environment["HUBTAIL_WEBHOOK_ADDR"] = r.webhooks
 	}
 	for variable, value := range service.Environment {
 		r.env = append(r.env, variable+"="+r.own.Replace(value))
@@ -198,11 +207,15 @@ func TestTheComposeProfilesRun(t *testing.T) {
 		t.Parallel()
 		r := newComposeRun(t, map[string]string{
 			"HUBSPOT_ACCESS_TOKEN": "pat-simulator", "HUBTAIL_POLL_INTERVAL": "500ms", "HUBTAIL_SETTLE_TIME": "2s", "HUBTAIL_LOG_FORMAT": "json",
+			"HUBSPOT_CLIENT_SECRET": canary, "HUBTAIL_WEBHOOK_URL": "https://hooks.example.com/hubspot",
 		}, "nats", "postgres")
 		conn, now := r.connect(), r.simulator.Now()
 		source, sink := r.start("source"), r.start("sink")
 		r.eventually(runBound, "the tables are complete", func() bool { return r.completeThrough(conn, portalObjects, now) }, source, sink)
 		r.requireEqual(conn, portalObjects)
+		if response, err := http.Post("http://"+r.webhooks+"/hubspot", "application/json", strings.NewReader("[]")); err != nil || response.Body.Close() != nil || response.StatusCode != http.StatusUnauthorized {
+			t.Errorf("a webhook without a signature: %+v, %v", response, err)
+		}
 		requireGraceful(t, source)
 		requireGraceful(t, sink)
 	})

@@ -55,6 +55,9 @@
 //     deploy/nats have (TestAlertsNeedNoMoreRightsThanUsersHave)
 //   - the services of docker-compose.yml are closed and named rightly (TestComposeServicesAreClosedAndKnown), and both profiles run:
 //     each service with its own command, environment and health check, until the records are in Postgres (TestTheComposeProfilesRun)
+//   - the files of deploy/ name commands and variables that exist (TestDeploymentFilesNameWhatExists), leave time to stop and no
+//     rights to spare (TestKubernetesManifestsFitTheProgram, TestSystemdUnitsFitTheProgram); the SQL of docs/migration.md works as
+//     it stands there (TestTheMigrationGuideWorks)
 //   - sync and backfill take nothing from a running source (TestSyncAndBackfillBesideARunningSourceSayWhoLeads)
 //   - backfill --dry-run says what a full read would cost, within a fifth, and writes nothing: no stream, no schema, no
 //     directory (TestBackfillDryRunSaysWhatItWouldCostAndWritesNothing); backfill shows how far it is
