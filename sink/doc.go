@@ -188,7 +188,9 @@
 //     would refuse, or a rollback's, is not lost for it: nothing is swapped (TestWhatTheLiveTablesRefusedStaysRefusedThroughARebuild,
 //     TestWhatNoSinkAppliedIsRefusedByARebuildAsByASink, TestWhatOnlyTheNewTableRefusesIsNotLost). The same goes for sets of
 //     links (TestTheLinksBeforeARefusedSetStayThroughARebuild, TestLinksThatOnlyTheNewTableRefusesAreNotLost), and for what a
-//     trigger refuses with whatever code, during the rebuild too (TestWhatATriggerRefusesStaysRefusedWithAnyCodeAndAtAnyTime).
+//     trigger refuses with whatever code, during the rebuild too (TestWhatATriggerRefusesStaysRefusedWithAnyCodeAndAtAnyTime), and
+//     for what was refused since, through a rollback (TestWhatWasRefusedSinceARebuildStaysRefusedThroughARollback). Letters that are
+//     redriven meanwhile are applied (TestLettersRedrivenDuringARebuildAreApplied).
 //   - Foreign keys are looked at before the swap (TestTablesThatAForeignKeyWouldNotHoldForAreNotSwappedIn), and made valid again
 //     after it, by the next rebuild or start of a sink if this one is killed (TestAForeignKeyIsCheckedThoughTheRebuildWasKilled).
 //   - Columns of the owner's may come, go and change while the tables are made, or before old ones come back

@@ -83,10 +83,13 @@ func (r *rebuilding) takeBack(ctx context.Context, p pair, seqs []int64) error {
 	return nil
 }
 
-// keepLate does the same, while no sink writes, for what the live tables refused since.
+// keepLate does the same, while no sink writes, for what the live tables refused since, and applies what they refuse no more.
 func (r *rebuilding) keepLate(ctx context.Context) error {
-	if !r.fills || !r.sameLog {
+	if !r.sameLog {
 		return nil
+	}
+	if err := r.takeRedriven(ctx); err != nil {
+		return err
 	}
 	kept, err := r.keepRefused(ctx)
 	if err != nil {

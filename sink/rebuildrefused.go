@@ -170,7 +170,7 @@ func (r *rebuilding) eventOf(ctx context.Context, object string, row rowVersion)
 // keepEarlier gives the copy the versions of records that the live tables have, where the last one is among the dead letters of
 // a schema.
 func (r *rebuilding) keepEarlier(ctx context.Context, letters string) error {
-	if !r.sameLog || !r.fills {
+	if !r.sameLog {
 		return nil
 	}
 	pairs, err := r.pairs(ctx, r.pool)
@@ -276,6 +276,9 @@ func (r *rebuilding) noneRefused(ctx context.Context, db queryer, pairs []pair) 
 }
 
 func (r *rebuilding) checkRefused(ctx context.Context) error {
+	if err := r.takeRedriven(ctx); err != nil {
+		return err
+	}
 	pairs, err := r.pairs(ctx, r.pool)
 	if err != nil {
 		return err

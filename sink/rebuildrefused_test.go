@@ -258,3 +258,56 @@ func TestWhatATriggerRefusesStaysRefusedWithAnyCodeAndAtAnyTime(t *testing.T) {
 		})
 	}
 }
+
+func TestLettersRedrivenDuringARebuildAreApplied(t *testing.T) {
+	t.Parallel()
+	for _, at := range []string{"reading", "catching up", "comparing"} {
+		t.Run(at, func(t *testing.T) {
+			t.Parallel()
+			r := newRig(t)
+			r.picky()
+			s := r.newTables()
+			sink.AfterRebuildStep(s, func(phase string) {
+				if phase == at {
+					sink.AfterRebuildStep(s, nil)
+					r.exec(`drop trigger loud on hubspot.contacts; delete from hubspot.dead_letters where record_id = '50'`)
+					if done, err := r.newTables().Redrive(t.Context(), sink.DeadLetters{}); err != nil || len(done) == 0 {
+						t.Errorf("%v, %v", done, err)
+					}
+					r.want("51 bad", `select concat_ws(' ', id, note) from hubspot.contacts where id = 51`)
+				}
+			})
+			r.rebuild(s, sink.RebuildOptions{})
+			r.want("51 bad", `select concat_ws(' ', id, note) from hubspot.contacts where id = 51`)
+			r.want("0", `select count(*) from hubspot.dead_letters where record_id = '51'`)
+		})
+	}
+}
+
+func TestWhatWasRefusedSinceARebuildStaysRefusedThroughARollback(t *testing.T) {
+	t.Parallel()
+	for _, at := range []string{"before", "catching up", "indexing"} {
+		t.Run(at, func(t *testing.T) {
+			t.Parallel()
+			r := newRig(t)
+			r.picky()
+			s := r.newTables()
+			r.rebuild(s, sink.RebuildOptions{})
+			r.exec(`alter table hubspot.contacts add constraint short check (length(note) < 9)`)
+			refuse := func(phase string) {
+				if phase == at {
+					r.applied0(r.publish(person(1, props{"note": "fine"}), person(21, props{"note": "well"}), person(1, props{"note": "bad"}),
+						person(21, props{"note": "much too long"}), person(91, props{"note": "bad"}), person(92, props{"note": "good"})))
+				}
+			}
+			refuse("before")
+			sink.AfterRebuildStep(s, refuse)
+			if _, err := s.Rollback(t.Context(), sink.RebuildOptions{}); err != nil {
+				t.Fatal(err)
+			}
+			r.want("1 fine, 21 well, 61 before, 92 good", `select string_agg(concat_ws(' ', id, note), ', ' order by id) from hubspot.contacts where note is not null`)
+			r.want("14", `select count(*) from hubspot.dead_letters`)
+			r.wantAsLog(s)
+		})
+	}
+}

@@ -4,9 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"slices"
-
-	"github.com/jackc/pgx/v5"
 )
 
 // Rollback puts the tables back that the last rebuild replaced, caught up with the log, so that nobody sees an older state. It is a
@@ -49,34 +46,29 @@ func (r *rebuilding) reattach(ctx context.Context) error {
 	}
 	r.position = pos.seq
 	r.a.fence.Store(int64(pos.high))
+	if err := r.readRefused(ctx); err != nil {
+		return err
+	}
+	for seq := range r.a.skip { // what was before has its letter in both, or its row
+		if seq <= r.position {
+			delete(r.a.skip, seq)
+		}
+	}
 	return r.catchUp(ctx)
 }
 
-// dressOld gives the old tables what the live ones have by now, and applies again what they refused once and the live ones did
-// not: what refused it is gone.
+// dressOld gives the old tables what the live ones have by now, and then applies what the live ones refused since: what is on
+// them refuses it again, and what a trigger refused stays a dead letter. What the old tables refused once and the live ones did
+// not is applied: what refused it is gone.
 func (r *rebuilding) dressOld(ctx context.Context) error {
 	if err := r.dress(ctx); err != nil {
 		return err
 	}
-	if !r.foreign {
-		rows, err := r.pool.Query(ctx, `select seq from `+quote(r.copy, "dead_letters")+` o where stream = $1 and origin = 'sink'
-			and not exists (select from `+quote(r.live, "dead_letters")+` l where l.stream = o.stream and l.seq = o.seq)`, r.a.stream)
-		if err != nil {
-			return fmt.Errorf("read what the old tables refused: %w", err)
-		}
-		seqs, err := pgx.CollectRows(rows, pgx.RowTo[int64])
-		if err != nil {
-			return fmt.Errorf("read what the old tables refused: %w", err)
-		}
-		for batch := range slices.Chunk(seqs, redriveRows) {
-			letters, err := ListDeadLetters(ctx, r.pool, r.copy, DeadLetters{Stream: r.a.stream, Seqs: batch}, false)
-			if err == nil {
-				_, err = r.a.redrive(ctx, r.stream, letters)
-			}
-			if err != nil {
-				return fmt.Errorf("apply again what the old tables refused: %w", err)
-			}
-		}
+	if err := r.catchUpRefused(ctx); err != nil {
+		return err
+	}
+	if err := r.takeRedriven(ctx); err != nil {
+		return err
 	}
 	return r.checkForeign(ctx)
 }
