@@ -194,7 +194,8 @@
 //   - Foreign keys are looked at before the swap (TestTablesThatAForeignKeyWouldNotHoldForAreNotSwappedIn), and made valid again
 //     after it, by the next rebuild or start of a sink if this one is killed (TestAForeignKeyIsCheckedThoughTheRebuildWasKilled).
 //   - Columns of the owner's may come, go and change while the tables are made, or before old ones come back
-//     (TestTheOwnersColumnsComeAndGoDuringARebuild), and their values too, those of a unique column that rows exchange among
+//     (TestTheOwnersColumnsComeAndGoDuringARebuild), in their new shape if they are made anew with another expression or
+//     collation (TestTheOwnersColumnsMadeAnewKeepTheirNewShape), and their values too, those of a unique column that rows exchange among
 //     them (TestValuesOfAUniqueColumnThatWereExchangedCarryOver). The last look at these values, some microseconds a row, keeps
 //     writers of that table waiting, no readers.
 //   - Columns of the owner's on the static tables stay, with their values in the rows that stay

@@ -12,14 +12,14 @@ import (
 // ownColumn is a column that the owner added to a table of records.
 type ownColumn struct {
 	number            int
-	name, typ, clause string
+	name, typ, clause string // typ is whatever makes two columns of one name differ: a collation and an expression, too
 	generated         bool
 	lost              string // why it does not carry over as it is
 }
 
 // ownColumns returns the columns of a table that no property has, in their order.
 func ownColumns(ctx context.Context, tx pgx.Tx, schema, object, name string) ([]ownColumn, error) {
-	rows, err := tx.Query(ctx, `select a.attnum::integer, a.attname, format_type(a.atttypid, a.atttypmod) || a.attgenerated::text, format('add column %I %s%s%s%s', a.attname, format_type(a.atttypid, a.atttypmod),
+	rows, err := tx.Query(ctx, `select a.attnum::integer, a.attname, concat_ws(' ', format_type(a.atttypid, a.atttypmod), a.attcollation::regcollation, a.attgenerated, case when a.attgenerated <> '' then pg_get_expr(d.adbin, d.adrelid) end), format('add column %I %s%s%s%s', a.attname, format_type(a.atttypid, a.atttypmod),
 			case when a.attcollation <> t.typcollation then ' collate ' || a.attcollation::regcollation::text else '' end,
 			case when a.attgenerated = 's' then ' generated always as (' || pg_get_expr(d.adbin, d.adrelid) || ') stored'
 			     when s.own then '' when d.oid is not null then ' default ' || pg_get_expr(d.adbin, d.adrelid) else '' end,
@@ -74,14 +74,16 @@ func fitOwnSQL(ctx context.Context, tx pgx.Tx, p pair) (string, error) {
 	same := func(columns []ownColumn, c ownColumn) bool {
 		return slices.ContainsFunc(columns, func(o ownColumn) bool { return o.name == c.name && o.typ == c.typ })
 	}
+	// What goes may be what a generated column is made of: those are all made again then.
+	stale := slices.ContainsFunc(has, func(c ownColumn) bool { return !same(want, c) })
 	var clauses []string
 	for _, c := range slices.Backward(has) { // what is generated comes after what it is made of
-		if !same(want, c) {
+		if !same(want, c) || stale && c.generated {
 			clauses = append(clauses, "drop column "+quote(c.name))
 		}
 	}
 	for _, c := range want {
-		if !same(has, c) {
+		if !same(has, c) || stale && c.generated {
 			clauses = append(clauses, c.clause)
 		}
 	}

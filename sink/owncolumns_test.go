@@ -79,3 +79,36 @@ func TestValuesOfAUniqueColumnThatWereExchangedCarryOver(t *testing.T) {
 	r.rebuild(r.newTables(), sink.RebuildOptions{})
 	r.want(before, all)
 }
+
+func TestTheOwnersColumnsMadeAnewKeepTheirNewShape(t *testing.T) {
+	t.Parallel()
+	r := newRig(t)
+	r.applied0(r.logOfAll(3))
+	// Postgres reads the second expression back as another text than it was made of.
+	r.exec(`alter table hubspot.contacts add column c varchar(9), add column g bigint generated always as (id * 2) stored, add column h text generated always as (c || '!') stored,
+		add column i boolean generated always as (c in ('x', 'y')) stored`)
+	s := r.newTables()
+	anew := func(collation string, factor int) {
+		r.exec(fmt.Sprintf(`alter table hubspot.contacts drop column h, drop column i, alter column c type varchar(9) collate %q`, collation))
+		r.exec(fmt.Sprintf(`alter table hubspot.contacts drop column g, add column g bigint generated always as (id * %d) stored, add column h text generated always as (c || '!') stored,
+			add column i boolean generated always as (c in ('x', 'y')) stored; update hubspot.contacts set c = 'x'`, factor))
+	}
+	const all = `select (select string_agg(concat_ws(' ', g, h, i), ', ' order by id) from hubspot.contacts)
+		|| ' ' || (select attcollation::regcollation from pg_attribute where attrelid = 'hubspot.contacts'::regclass and attname = 'c')`
+	sink.AfterRebuildStep(s, func(phase string) {
+		if phase == "reading" {
+			anew("C", 3)
+		}
+		if phase == "comparing" {
+			anew("C", 4)
+		}
+	})
+	r.rebuild(s, sink.RebuildOptions{})
+	r.want(`4 x! t, 8 x! t, 12 x! t "C"`, all)
+	sink.AfterRebuildStep(s, nil)
+	anew("POSIX", 5)
+	if _, err := s.Rollback(t.Context(), sink.RebuildOptions{}); err != nil {
+		t.Fatal(err)
+	}
+	r.want(`5 x! t, 10 x! t, 15 x! t "POSIX"`, all)
+}

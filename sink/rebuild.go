@@ -80,15 +80,16 @@ type rebuilding struct {
 	live, copy string
 	objects    []string // whose tables are concerned, as far as known
 	portal     string
-	sameLog    bool        // the live tables are of this log
-	foreign    bool        // the copy is not: it is put back as it is
-	a          *Applier    // of the copy
-	position   uint64      // of the copy
-	lock       pgx.Tx      // keeps other rebuilds away
-	registered time.Time   // when the copy became what this run works on
-	tried      []time.Time // when the tries of the swap began: what the copy has of one that was committed
-	fills      bool        // the copy is made from the log: a rebuild, no rollback
-	careful    bool        // what the owner has on the tables refuses rows: it is there before them
+	sameLog    bool            // the live tables are of this log
+	foreign    bool            // the copy is not: it is put back as it is
+	a          *Applier        // of the copy
+	position   uint64          // of the copy
+	lock       pgx.Tx          // keeps other rebuilds away
+	registered time.Time       // when the copy became what this run works on
+	fitted     map[string]bool // see dressAs
+	tried      []time.Time     // when the tries of the swap began: what the copy has of one that was committed
+	fills      bool            // the copy is made from the log: a rebuild, no rollback
+	careful    bool            // what the owner has on the tables refuses rows: it is there before them
 	result     *Rebuilt
 	phase      string
 	since      time.Time

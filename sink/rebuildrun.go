@@ -250,6 +250,8 @@ func (r *rebuilding) dressAs(ctx context.Context, empty bool) error {
 	if err := r.fitHeld(ctx); err != nil {
 		return err
 	}
+	// Postgres rule: an expression that is read back may not be the text it was made of, so that columns never look the same.
+	r.fitted = make(map[string]bool)
 	return pgx.BeginFunc(ctx, r.pool, func(tx pgx.Tx) error {
 		if err := execAll(ctx, tx, `select set_config('statement_timeout', '0', true)`); err != nil {
 			return err
@@ -259,14 +261,19 @@ func (r *rebuilding) dressAs(ctx context.Context, empty bool) error {
 			return err
 		}
 		for i, p := range pairs {
-			for _, part := range []func(context.Context, pgx.Tx, pair) (string, error){fitOwnSQL, copyOwnSQL} {
-				sql, err := part(ctx, tx, p)
-				if err != nil {
-					return err
-				}
-				if err := execAll(ctx, tx, sql); err != nil {
-					return fmt.Errorf("carry the owner's columns of %s over: %w", p.liveTable(), err)
-				}
+			fit, err := fitOwnSQL(ctx, tx, p)
+			if err == nil {
+				r.fitted[fit], err = true, execAll(ctx, tx, fit)
+			}
+			if err != nil {
+				return fmt.Errorf("carry the owner's columns of %s over: %w", p.liveTable(), err)
+			}
+			values, err := copyOwnSQL(ctx, tx, p)
+			if err == nil {
+				err = execAll(ctx, tx, values)
+			}
+			if err != nil {
+				return fmt.Errorf("carry the owner's values of %s over: %w", p.liveTable(), err)
 			}
 			if empty {
 				own, err := ownColumns(ctx, tx, p.live, p.object, p.name)

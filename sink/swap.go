@@ -171,7 +171,7 @@ func (r *rebuilding) trySwap(ctx context.Context) error {
 	for _, p := range pairs {
 		if sql, err := fitOwnSQL(ctx, tx, p); err != nil {
 			return err
-		} else if sql != "" {
+		} else if sql != "" && !r.fitted[sql] {
 			return fmt.Errorf("%w: %s", errUndressed, sql)
 		}
 	}
