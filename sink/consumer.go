@@ -273,8 +273,12 @@ func (s *Sink) readBacklog(ctx context.Context, a *Applier, stream jetstream.Str
 }
 
 // pullOptions bounds the buffer of an iterator. NATS rule: a message that is larger than what a pull asks for does not come,
-// so a pull asks for at least the largest that the server takes.
+// so a pull asks for at least the largest that the server takes. NATS rule: a pull that is bounded in bytes ends with a status,
+// which takes a place in the client's buffer as well; what finds that full is dropped, and comes again after ackWait only. So
+// the next pull waits until everything of the last is out of the buffer, and at most the status finds no place.
 func (s *Sink) pullOptions() []jetstream.PullMessagesOpt {
 	largest := int(s.cfg.JetStream.Conn().MaxPayload()) + 64<<10
-	return []jetstream.PullMessagesOpt{jetstream.PullMaxMessagesWithBytesLimit(pullMessages, max(pullBytes, largest))}
+	return []jetstream.PullMessagesOpt{
+		jetstream.PullMaxMessagesWithBytesLimit(pullMessages, max(pullBytes, largest)), jetstream.PullThresholdMessages(1),
+	}
 }

@@ -76,7 +76,7 @@
 //     TestALoginRefusedAfterItWorkedIsWaitedFor), and what is made anew is filled (TestTablesMadeAnewUnderARunningSinkAreFilled).
 //     Columns that may not be changed hold up no rows (TestColumnsThatMayNotBeChangedHoldUpNoRows).
 //   - A sink that cannot keep up holds no more than its batches and one buffer, says how far it is behind, and catches up
-//     (TestASlowSinkHoldsLittleSaysHowFarItIsBehindAndCatchesUp).
+//     (TestASlowSinkHoldsLittleSaysHowFarItIsBehindAndCatchesUp). Nothing is sent to it twice (TestASlowSinkIsSentNothingTwice).
 //   - Connections that are cut or slow only delay (TestCutAndSlowConnectionsToPostgresOnlyDelay). One on which nothing comes
 //     any more is noticed: to Postgres within 30 s where the machine or the network is gone, within AnswerTimeout else
 //     (TestASilentPostgresIsNoticed), to NATS within 45 s (TestASilentNATSIsNoticed).

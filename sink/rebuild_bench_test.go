@@ -67,7 +67,7 @@ func (r *rig) publishWide(b *testing.B, rows int) (last uint64) {
 			messages[i] = moved(b, messages[i], 100_000_000+int64(from+i))
 		}
 		for batch := range slices.Chunk(messages[:min(benchRows, rows-from)], benchBatch) {
-			last = r.publishAll(batch)
+			last = r.publishPage(batch)
 		}
 	}
 	return last

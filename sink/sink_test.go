@@ -7,6 +7,7 @@ import (
 
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
+	"github.com/synadia-io/orbit.go/jetstreamext"
 
 	"github.com/hubtail/hubtail/internal/jetlog"
 	"github.com/hubtail/hubtail/internal/localnats"
@@ -16,6 +17,7 @@ import (
 // rig is a database, a NATS server with the log, and sinks between them.
 type rig struct {
 	*bundle
+	server *localnats.Server
 	js     jetstream.JetStream
 	stream jetstream.Stream
 }
@@ -35,6 +37,7 @@ func (r *rig) startNATS() {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = server.Close() })
+	r.server = server
 	nc, err := server.Connect()
 	if err != nil {
 		t.Fatal(err)
@@ -68,6 +71,20 @@ func (r *rig) publish(messages ...sink.Message) (last uint64) {
 		last = ack.Sequence
 	}
 	return last
+}
+
+// publishPage appends messages as one atomic batch, which costs the disk one flush.
+func (r *rig) publishPage(messages []sink.Message) uint64 {
+	r.t.Helper()
+	batch := make([]*nats.Msg, len(messages))
+	for i, m := range messages {
+		batch[i] = &nats.Msg{Subject: m.Subject, Header: m.Header, Data: m.Data}
+	}
+	ack, err := jetstreamext.PublishMsgBatch(r.t.Context(), r.js, batch)
+	if err != nil {
+		r.t.Fatal(err)
+	}
+	return ack.Sequence
 }
 
 // running is a sink that runs until stop.

@@ -1,9 +1,11 @@
 package sink_test
 
 import (
+	"errors"
 	"fmt"
 	"math/rand/v2"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -96,6 +98,68 @@ func TestASlowSinkHoldsLittleSaysHowFarItIsBehindAndCatchesUp(t *testing.T) {
 				t.Errorf("%d were delivered again, %v", info.NumRedelivered, err)
 			}
 		})
+	}
+}
+
+// TestASlowSinkIsSentNothingTwice stalls Postgres while more messages wait than fit the sink's buffer. NATS rule: what comes
+// to a full buffer of a client is dropped there, and delivered again only when its time to be acknowledged is over.
+func TestASlowSinkIsSentNothingTwice(t *testing.T) {
+	t.Parallel()
+	r := newRig(t)
+	var dropped atomic.Int64
+	nc, err := r.server.Connect(nats.ErrorHandler(func(_ *nats.Conn, _ *nats.Subscription, err error) {
+		if errors.Is(err, nats.ErrSlowConsumer) {
+			dropped.Add(1)
+		}
+	}))
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(nc.Close)
+	js, err := jetstream.New(nc)
+	if err != nil {
+		t.Fatal(err)
+	}
+	r.publish(definitions(t, "contacts", 0, "email", "string"))
+	r.start(func(c *sink.Config) { c.JetStream = js })
+	r.applied(r.load(1, "a"))
+	consumer, err := r.stream.Consumer(t.Context(), sink.DefaultConsumer)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for range 10 {
+		stalled, err := r.pool.Begin(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := stalled.Exec(t.Context(), `lock table hubspot.contacts in share mode`); err != nil {
+			t.Fatal(err)
+		}
+		var last uint64
+		for range 4 {
+			var page []sink.Message
+			for i := range 1_000 {
+				page = append(page, event("contacts", int64(i), 0, props{"email": "a@x"}))
+			}
+			last = r.publishPage(page)
+		}
+		for held, same := 0, 0; same < 10; { // until it takes no more
+			info, err := consumer.Info(t.Context())
+			if err != nil {
+				t.Fatal(err)
+			}
+			if same++; info.NumAckPending != held || held == 0 {
+				held, same = info.NumAckPending, 0
+			}
+		}
+		if err := stalled.Rollback(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		r.applied(last)
+	}
+	info, err := consumer.Info(t.Context())
+	if err != nil || info.NumRedelivered > 0 || dropped.Load() > 0 {
+		t.Errorf("%d were delivered again, %d times the client dropped some, %v", info.NumRedelivered, dropped.Load(), err)
 	}
 }
 
