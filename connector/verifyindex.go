@@ -13,6 +13,7 @@ import (
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 
+	"github.com/hubtail/hubtail/internal/jetlog"
 	"github.com/hubtail/hubtail/schemas"
 )
 
@@ -107,7 +108,7 @@ const lastPatience = 2 * time.Second
 
 // eachLast calls do with the headers of the last message of every subject that the filter selects.
 func (l *objectLog) eachLast(ctx context.Context, filter string, do func(jetstream.Msg)) error {
-	reader, err := l.js.OrderedConsumer(ctx, l.stream, jetstream.OrderedConsumerConfig{
+	reader, err := jetlog.Reader(ctx, l.js, l.stream, jetstream.OrderedConsumerConfig{
 		FilterSubjects: []string{filter}, DeliverPolicy: jetstream.DeliverLastPerSubjectPolicy, HeadersOnly: true,
 	})
 	if err != nil {

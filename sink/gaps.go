@@ -10,6 +10,7 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 	"golang.org/x/sync/errgroup"
 
+	"github.com/hubtail/hubtail/internal/jetlog"
 	"github.com/hubtail/hubtail/schemas"
 )
 
@@ -102,7 +103,7 @@ func (s *Sink) gaps(ctx context.Context, had *sequenceSet) ([]gap, error) {
 
 // read applies the messages from one sequence to another, in order.
 func (s *Sink) read(ctx context.Context, a *Applier, from, to uint64) error {
-	reader, err := s.cfg.JetStream.OrderedConsumer(ctx, s.cfg.Stream, jetstream.OrderedConsumerConfig{
+	reader, err := jetlog.Reader(ctx, s.cfg.JetStream, s.cfg.Stream, jetstream.OrderedConsumerConfig{
 		FilterSubjects: []string{s.cfg.filter()},
 		DeliverPolicy:  jetstream.DeliverByStartSequencePolicy,
 		OptStartSeq:    from,

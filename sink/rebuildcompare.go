@@ -8,6 +8,7 @@ import (
 	"github.com/jackc/pgx/v5"
 	"github.com/nats-io/nats.go/jetstream"
 
+	"github.com/hubtail/hubtail/internal/jetlog"
 	"github.com/hubtail/hubtail/schemas"
 )
 
@@ -18,7 +19,7 @@ func (r *rebuilding) countRows(ctx context.Context, object string) error {
 	if r.portal != "" {
 		portal = schemas.EncodeToken(r.portal)
 	}
-	reader, err := r.s.cfg.JetStream.OrderedConsumer(ctx, r.s.cfg.Stream, jetstream.OrderedConsumerConfig{
+	reader, err := jetlog.Reader(ctx, r.s.cfg.JetStream, r.s.cfg.Stream, jetstream.OrderedConsumerConfig{
 		FilterSubjects: []string{schemas.Root + "." + portal + "." + schemas.EncodeToken(object) + ".*"},
 		DeliverPolicy:  jetstream.DeliverLastPerSubjectPolicy,
 	})

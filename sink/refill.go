@@ -8,6 +8,7 @@ import (
 	"github.com/jackc/pgx/v5"
 	"github.com/nats-io/nats.go/jetstream"
 
+	"github.com/hubtail/hubtail/internal/jetlog"
 	"github.com/hubtail/hubtail/schemas"
 )
 
@@ -53,7 +54,7 @@ func (a *Applier) knowsPortal(ctx context.Context) (bool, error) {
 }
 
 func (s *Sink) refillObject(ctx context.Context, a *Applier, object string) error {
-	reader, err := s.cfg.JetStream.OrderedConsumer(ctx, s.cfg.Stream, jetstream.OrderedConsumerConfig{
+	reader, err := jetlog.Reader(ctx, s.cfg.JetStream, s.cfg.Stream, jetstream.OrderedConsumerConfig{
 		FilterSubjects: []string{schemas.Root + "." + schemas.EncodeToken(a.portalName()) + "." + schemas.EncodeToken(object) + ".*"},
 		DeliverPolicy:  jetstream.DeliverLastPerSubjectPolicy,
 	})

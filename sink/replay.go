@@ -7,6 +7,8 @@ import (
 	"time"
 
 	"github.com/nats-io/nats.go/jetstream"
+
+	"github.com/hubtail/hubtail/internal/jetlog"
 )
 
 // replayIdle is how often a replay looks whether anything is still to come.
@@ -25,7 +27,7 @@ func lastValuesOptions() []jetstream.PullMessagesOpt {
 // replay applies what an ordered reader of the log yields, up to a sequence, and reports how many messages that is about
 // before it begins.
 func (s *Sink) replay(ctx context.Context, a *Applier, cfg jetstream.OrderedConsumerConfig, until uint64, begins func(total int64)) error {
-	reader, err := s.cfg.JetStream.OrderedConsumer(ctx, s.cfg.Stream, cfg)
+	reader, err := jetlog.Reader(ctx, s.cfg.JetStream, s.cfg.Stream, cfg)
 	if err != nil {
 		return fmt.Errorf("read the log: %w", err)
 	}

@@ -10,6 +10,7 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 
 	"github.com/hubtail/hubtail/internal/difference"
+	"github.com/hubtail/hubtail/internal/jetlog"
 	"github.com/hubtail/hubtail/schemas"
 )
 
@@ -143,7 +144,7 @@ const (
 // eachBatch calls do with the last messages of the subjects that the filter selects, ascending by sequence. They are do's
 // to keep.
 func (v *tableVerifier) eachBatch(ctx context.Context, filter string, do func([]Message) error) error {
-	reader, err := v.s.cfg.JetStream.OrderedConsumer(ctx, v.s.cfg.Stream, jetstream.OrderedConsumerConfig{
+	reader, err := jetlog.Reader(ctx, v.s.cfg.JetStream, v.s.cfg.Stream, jetstream.OrderedConsumerConfig{
 		FilterSubjects: []string{filter}, DeliverPolicy: jetstream.DeliverLastPerSubjectPolicy,
 	})
 	if err != nil {

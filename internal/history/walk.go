@@ -9,6 +9,7 @@ import (
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 
+	"github.com/hubtail/hubtail/internal/jetlog"
 	"github.com/hubtail/hubtail/schemas"
 )
 
@@ -81,7 +82,7 @@ func (l *Log) open(ctx context.Context, r Range) (jetstream.Consumer, jetstream.
 	if len(r.Subjects) == 0 {
 		r.Subjects = []string{schemas.Root + "." + l.portalToken() + ".>"}
 	}
-	reader, err := l.js.OrderedConsumer(ctx, l.name, jetstream.OrderedConsumerConfig{
+	reader, err := jetlog.Reader(ctx, l.js, l.name, jetstream.OrderedConsumerConfig{
 		FilterSubjects: r.Subjects, HeadersOnly: r.HeadersOnly,
 		DeliverPolicy: jetstream.DeliverByStartSequencePolicy, OptStartSeq: r.From,
 	})
