@@ -189,7 +189,9 @@ func TestARebuildSaysWhatDoesNotCarryOverBeforeItBegins(t *testing.T) {
 	r.exec(`create rule loud as on update to hubspot.deals do also select 1`)
 	r.exec(`create statistics hubspot.mine on id, email from hubspot.contacts`)
 	r.exec(`alter table hubspot.contacts add column key text; update hubspot.contacts set key = id; alter table hubspot.contacts alter column key set not null`)
+	r.exec(`create access method stored type table handler heap_tableam_handler; alter table hubspot.deals set access method stored`)
 	r.exec(`create index broken on hubspot.deals (name); update pg_index set indisvalid = false where indexrelid = 'hubspot.broken'::regclass`)
+	r.exec(`insert into pg_seclabel values ('hubspot.contacts'::regclass, 'pg_class'::regclass, 0, 'guard', 'secret')`) // no provider is to be had
 	s := r.newTables()
 	result, err := s.Rebuild(t.Context(), sink.RebuildOptions{})
 	if !errors.Is(err, sink.ErrNotCarried) {
@@ -197,7 +199,7 @@ func TestARebuildSaysWhatDoesNotCarryOverBeforeItBegins(t *testing.T) {
 	}
 	lost := strings.Join(result.Lost, "\n")
 	for _, what := range []string{"materialized view hubspot.summary", "full_name", "column number", "rule loud", "statistics object hubspot.mine",
-		"column key", "index hubspot.broken is not valid"} {
+		"column key", "index hubspot.broken is not valid", "access method stored of hubspot.deals", "security label of guard (secret) on table hubspot.contacts"} {
 		if !strings.Contains(lost, what) {
 			t.Errorf("%s is not among %q", what, lost)
 		}

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"log/slog"
 	"strings"
+	"time"
 
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgxpool"
@@ -37,8 +38,9 @@ select 2, format('comment on constraint %I on %s is %L', conname, tab,
 ) as statements order by o, s`
 
 // validateForeignKeys checks the foreign keys of the live tables, and of others on them, that a swap left to be checked. Postgres
-// rule: meanwhile rows are read and written. What does not hold stays as it is, and is returned.
-func validateForeignKeys(ctx context.Context, pool *pgxpool.Pool, live string) (broken []string, err error) {
+// rule: meanwhile rows are read and written. What does not hold stays as it is, and is returned. Where there is a limit of time for
+// each key the connection is one of its own: a sink's few are for its rows.
+func validateForeignKeys(ctx context.Context, pool *pgxpool.Pool, live string, limit time.Duration) (broken []string, err error) {
 	rows, err := pool.Query(ctx, `select format('foreign key %I of %I.%I', c.conname, n.nspname, t.relname), format('alter table %I.%I validate constraint %I', n.nspname, t.relname, c.conname),
 		format('comment on constraint %I on %I.%I is %L', c.conname, n.nspname, t.relname, nullif(substr(obj_description(c.oid, 'pg_constraint'), length($2) + 2), ''))
 		from pg_constraint c join pg_class t on t.oid = c.conrelid join pg_namespace n on n.oid = t.relnamespace join pg_class f on f.oid = c.confrelid
@@ -52,9 +54,20 @@ func validateForeignKeys(ctx context.Context, pool *pgxpool.Pool, live string) (
 	if _, err = pgx.ForEachRow(rows, []any{&k[0], &k[1], &k[2]}, func() error { keys = append(keys, k); return nil }); err != nil {
 		return nil, fmt.Errorf("look for foreign keys to check: %w", err)
 	}
+	var db interface {
+		Begin(context.Context) (pgx.Tx, error)
+	} = pool
+	if limit > 0 && len(keys) > 0 {
+		conn, err := pgx.ConnectConfig(ctx, pool.Config().ConnConfig)
+		if err != nil {
+			return nil, fmt.Errorf("connect to check foreign keys: %w", err)
+		}
+		defer conn.Close(context.WithoutCancel(ctx)) //nolint:errcheck // nothing is under way
+		db = conn
+	}
 	for _, k := range keys {
-		err := pgx.BeginFunc(ctx, pool, func(tx pgx.Tx) error {
-			return execAll(ctx, tx, `select set_config('statement_timeout', '0', true), set_config('lock_timeout', '10s', true)`, k[1], k[2])
+		err := pgx.BeginFunc(ctx, db, func(tx pgx.Tx) error {
+			return execAll(ctx, tx, fmt.Sprintf(`select set_config('statement_timeout', '%d', true), set_config('lock_timeout', '10s', true)`, limit.Milliseconds()), k[1], k[2])
 		})
 		switch {
 		case err != nil && classify(err) == faultData:
@@ -66,9 +79,13 @@ func validateForeignKeys(ctx context.Context, pool *pgxpool.Pool, live string) (
 	return broken, nil
 }
 
+// foreignLimit is how long a sink checks one foreign key at its start: changes of columns wait meanwhile. One that takes longer is
+// checked by the next rebuild.
+const foreignLimit = time.Minute
+
 // finishForeignKeys does what a rebuild that was killed after its swap left to do.
-func finishForeignKeys(ctx context.Context, pool *pgxpool.Pool, live string, log *slog.Logger) error {
-	broken, err := validateForeignKeys(ctx, pool, live)
+func finishForeignKeys(ctx context.Context, pool *pgxpool.Pool, live string, limit time.Duration, log *slog.Logger) error {
+	broken, err := validateForeignKeys(ctx, pool, live, limit)
 	if len(broken) > 0 {
 		log.WarnContext(ctx, "rows refer to records that are not there: foreign keys stay not valid", "keys", joinShort(broken))
 	}

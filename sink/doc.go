@@ -192,7 +192,8 @@
 //     for what was refused since, through a rollback (TestWhatWasRefusedSinceARebuildStaysRefusedThroughARollback). Letters that are
 //     redriven meanwhile are applied (TestLettersRedrivenDuringARebuildAreApplied).
 //   - Foreign keys are looked at before the swap (TestTablesThatAForeignKeyWouldNotHoldForAreNotSwappedIn), and made valid again
-//     after it, by the next rebuild or start of a sink if this one is killed (TestAForeignKeyIsCheckedThoughTheRebuildWasKilled).
+//     after it, by the next rebuild or start of a sink if this one is killed (TestAForeignKeyIsCheckedThoughTheRebuildWasKilled):
+//     a sink does it on a connection of its own, for a minute a key at most.
 //   - Columns of the owner's may come, go and change while the tables are made, or before old ones come back
 //     (TestTheOwnersColumnsComeAndGoDuringARebuild), in their new shape if they are made anew with another expression or
 //     collation (TestTheOwnersColumnsMadeAnewKeepTheirNewShape), and their values too, those of a unique column that rows exchange among

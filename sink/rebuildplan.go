@@ -7,6 +7,8 @@ import (
 
 	"github.com/jackc/pgx/v5"
 	"github.com/nats-io/nats.go/jetstream"
+
+	"github.com/hubtail/hubtail/internal/jetlog"
 )
 
 // RebuildPlan is what a rebuild would do.
@@ -58,7 +60,7 @@ func (s *Sink) PlanRebuild(ctx context.Context, o RebuildOptions) (*RebuildPlan,
 	if p.Objects, err = pgx.CollectRows(rows, pgx.RowToStructByPos[RebuildSize]); err != nil {
 		return nil, err
 	}
-	reader, err := s.cfg.JetStream.OrderedConsumer(ctx, s.cfg.Stream, jetstream.OrderedConsumerConfig{
+	reader, err := jetlog.Reader(ctx, s.cfg.JetStream, s.cfg.Stream, jetstream.OrderedConsumerConfig{
 		FilterSubjects: r.filters(), DeliverPolicy: jetstream.DeliverLastPerSubjectPolicy,
 	})
 	if err != nil {
@@ -131,6 +133,12 @@ select format('index %s is not valid: drop it, or make it good by reindex', x.in
 union all
 select format('tablespace %I of %s: this role may not create anything in it', t.spcname, c.oid::regclass) from pg_class c join pg_tablespace t on t.oid = c.reltablespace
  where (c.oid = to_regclass(@table) or c.oid in (select indexrelid from pg_index where indrelid = to_regclass(@table))) and not has_tablespace_privilege(t.oid, 'create')
+union all
+select format('access method %I of %s: the new table gets the default one', m.amname, c.oid::regclass) from pg_class c join pg_am m on m.oid = c.relam
+ where c.oid = to_regclass(@table) and m.amname <> current_setting('default_table_access_method')
+union all
+select format('security label of %s (%s) on %s', l.provider, l.label, pg_describe_object(l.classoid, l.objoid, l.objsubid)) from pg_seclabel l
+ where l.classoid = 'pg_class'::regclass and l.objoid = to_regclass(@table)
 order by 1`
 
 // noneAltered refuses a table with a column whose type was altered by hand to one that no new table has, if something is built on

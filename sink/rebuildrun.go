@@ -50,7 +50,7 @@ func (r *rebuilding) run(ctx context.Context, what string, steps []rebuildStep) 
 			return r.result, err
 		}
 	}
-	if err := finishForeignKeys(ctx, r.pool, r.live, r.log); err != nil {
+	if err := finishForeignKeys(ctx, r.pool, r.live, 0, r.log); err != nil {
 		return r.result, err
 	}
 	err = r.runSteps(ctx, steps)
@@ -351,7 +351,7 @@ func (r *rebuilding) check(ctx context.Context) error {
 
 // after does what may take time: foreign keys are checked, and the dead letters go of what the source has read since.
 func (r *rebuilding) after(ctx context.Context) error {
-	broken, err := validateForeignKeys(ctx, r.pool, r.live)
+	broken, err := validateForeignKeys(ctx, r.pool, r.live, 0)
 	switch {
 	case err != nil:
 		return fmt.Errorf("the tables are swapped in, but foreign keys are still to be checked, which the next rebuild or start of a sink does: %w", err)

@@ -238,7 +238,7 @@ func (s *Sink) keepShape(ctx context.Context, a *Applier) error {
 
 func (s *Sink) shapeOnce(ctx context.Context, a *Applier, pinned bool) error {
 	if pinned {
-		if err := finishForeignKeys(ctx, s.cfg.Pool, s.cfg.Schema, s.cfg.Logger); err != nil && ctx.Err() == nil {
+		if err := finishForeignKeys(ctx, s.cfg.Pool, s.cfg.Schema, foreignLimit, s.cfg.Logger); err != nil && ctx.Err() == nil {
 			s.cfg.Logger.WarnContext(ctx, "foreign keys that a rebuild left to be checked are not checked yet; the next start tries again", "error", err)
 		}
 	}
