@@ -219,7 +219,8 @@
 //   - Tables of a stream that is gone are filled from the present one (TestTablesOfARecreatedStreamAreRebuilt). What was
 //     erased stays erased through any number of rebuilds and repairs: the table erased is the last word, though the log has
 //     values of it, which Verify tells (TestWhatWasErasedBeforeTheStreamWasRecreatedStaysErased). A deletion for privacy during a rebuild leaves no value
-//     (TestADeletionForPrivacyDuringARebuildLeavesNoValue), and does not stop it (TestADeletionForPrivacyWhileTheShadowIsMade).
+//     (TestADeletionForPrivacyDuringARebuildLeavesNoValue), and does not stop it (TestADeletionForPrivacyWhileTheShadowIsMade,
+//     TestADeletionForPrivacyBetweenTheShadowsTablesAndTheirRows).
 //   - A log that was emptied, forgets by age or size, or was begun anew and not read whole yet does not empty the tables without
 //     leave, and a plan says so before (TestALogThatForgotDoesNotEmptyTheTables, TestALogBegunAnewAndReadWholeIsRebuiltWithoutForce).
 //     A dead letter of the source, or about links, makes up for no row.

@@ -203,3 +203,21 @@ func TestARebuildThatAStaticTableWouldRefuseDoesNotBegin(t *testing.T) {
 		})
 	}
 }
+
+func TestADeletionForPrivacyBetweenTheShadowsTablesAndTheirRows(t *testing.T) {
+	t.Parallel()
+	r := newRig(t)
+	r.applied0(r.logOfAll(3))
+	// What such a deletion does, at the beginning of the transaction that makes the tables of records.
+	r.exec(`create function public.deletes() returns event_trigger language plpgsql as $$ begin
+		if to_regclass('hubspot_rebuild.withheld') is not null and to_regclass('hubspot_rebuild.contacts') is null then
+			insert into hubspot_rebuild.objects (object, table_name) values ('contacts', 'contacts');
+			create table hubspot_rebuild.contacts (like hubspot.contacts including all);
+			insert into hubspot_rebuild.contacts (id, _seq, _purged) values (3, 1, true);
+			insert into hubspot_rebuild.erased (object, record_id, _seq) values ('contacts', 3, 1);
+		end if; end $$`)
+	r.exec(`create event trigger deletes on ddl_command_start when tag in ('DROP INDEX') execute function public.deletes()`)
+	r.rebuild(r.newTables(), sink.RebuildOptions{})
+	r.want("1 2", `select string_agg(id::text, ' ' order by id) from hubspot.contacts where not _purged`)
+	r.want("3", `select string_agg(record_id::text, ' ') from hubspot.erased`)
+}

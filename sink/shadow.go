@@ -153,7 +153,11 @@ func (r *rebuilding) emptySchema(ctx context.Context, kinds ...CopyKind) error {
 func (r *rebuilding) seedCatalogue(ctx context.Context, tx pgx.Tx) error {
 	// The log may know nothing of what was deleted for privacy before it began, however long ago that was.
 	for _, table := range []string{"objects", "properties", "erased"} {
-		if err := r.insertStatic(ctx, tx, table, r.live, r.copy, `where object = any($1)`, r.objects); err != nil {
+		c, err := r.staticColumns(ctx, tx, table)
+		if err == nil { // a deletion for privacy may have come between: it makes a table, and its row in objects, itself
+			err = r.insertStatic(ctx, tx, table, r.live, r.copy, `where object = any($1)`+c.replaced(), r.objects)
+		}
+		if err != nil {
 			return fmt.Errorf("copy %s: %w", table, err)
 		}
 	}
@@ -189,7 +193,7 @@ func (r *rebuilding) seedTable(ctx context.Context, tx pgx.Tx, object string, lz
 		return err
 	}
 	closing := r.a.closeTableSQL(ctx, tx, name)
-	return execAll(ctx, tx, createTableSQL(r.copy, name, object, typeID, lz4), closing, columns)
+	return execAll(ctx, tx, "drop table if exists "+quote(r.copy, name), createTableSQL(r.copy, name, object, typeID, lz4), closing, columns)
 }
 
 // columnsSQL returns the statement that adds a live table's columns to its copy: those of properties, as the catalogue has
