@@ -14,8 +14,6 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 	"golang.org/x/sync/errgroup"
 
-	"github.com/hubtail/hubtail/internal/pgtest"
-	"github.com/hubtail/hubtail/migrations"
 	"github.com/hubtail/hubtail/schemas"
 	"github.com/hubtail/hubtail/sink"
 )
@@ -365,41 +363,6 @@ func TestTwoRebuildsDoNotWorkAtOnce(t *testing.T) {
 	}
 }
 
-func TestTablesOfARecreatedStreamAreRebuilt(t *testing.T) {
-	t.Parallel()
-	r := newRig(t)
-	r.applied0(r.logOfAll(20))
-	if err := r.js.DeleteStream(t.Context(), "HUBSPOT"); err != nil {
-		t.Fatal(err)
-	}
-	r.createStream()
-	r.publish(definitions(t, "contacts", 0, "email", "string", "age", "number"), event("contacts", 1, 1, props{"email": "again"}),
-		event("contacts", 3, 1, props{"email": private}), event("contacts", 30, 1, props{"email": "new"}))
-	err := r.start().wait()
-	if !errors.Is(err, sink.ErrOtherStream) || !strings.Contains(err.Error(), "`hubtail rebuild`") {
-		t.Fatalf("the sink does not say what to run: %v", err)
-	}
-	s := r.newTables()
-	result := r.rebuild(s, sink.RebuildOptions{Force: true})
-	t.Logf("%+v", result.Objects)
-	r.want("1 again;3 ;30 new", `select string_agg(concat(id, ' ', email), ';' order by id) from hubspot.contacts`)
-	r.want("true", `select _purged from hubspot.contacts where id = 3`) // what was erased stays erased
-	r.want("run-1", `select run_id from hubspot.sync_logs`)
-	run := r.start()
-	r.applied(r.publish(event("contacts", 1, 2, props{"email": "on"})))
-	r.want("on", `select email from hubspot.contacts where id = 1`)
-	if err := run.stop(); err != nil {
-		t.Error(err)
-	}
-	if _, err := s.Rollback(t.Context(), sink.RebuildOptions{}); err != nil {
-		t.Fatal(err)
-	}
-	r.want("20", `select count(*) from hubspot.contacts`)
-	if err := r.start().wait(); !errors.Is(err, sink.ErrOtherStream) {
-		t.Errorf("the sink applies another log to the old tables: %v", err)
-	}
-}
-
 func TestADeletionForPrivacyDuringARebuildLeavesNoValue(t *testing.T) {
 	t.Parallel()
 	r := newRig(t)
@@ -428,72 +391,4 @@ func TestADeletionForPrivacyDuringARebuildLeavesNoValue(t *testing.T) {
 	if err := run.stop(); err != nil {
 		t.Error(err)
 	}
-}
-
-func TestARebuildNeedsNoMoreThanItsTwoSchemas(t *testing.T) {
-	t.Parallel()
-	r := &rig{bundle: &bundle{t: t, url: pgtest.NewDatabase(t)}}
-	r.pool = openPool(t, r.url)
-	role := "hubtail_" + r.value(`select md5(random()::text)`)
-	admin := r.pool
-	r.exec(`create role ` + role + ` nologin nosuperuser nocreatedb nocreaterole nobypassrls`)
-	r.exec(`create schema hubspot authorization ` + role)
-	r.exec(`revoke create, temporary on database ` + r.value(`select quote_ident(current_database())`) + ` from public`)
-	t.Cleanup(func() {
-		_, _ = admin.Exec(context.WithoutCancel(t.Context()), `drop owned by `+role+` cascade`)
-		_, _ = admin.Exec(context.WithoutCancel(t.Context()), `drop role `+role)
-	})
-	cfg := r.pool.Config()
-	cfg.AfterConnect = func(ctx context.Context, conn *pgx.Conn) error {
-		_, err := conn.Exec(ctx, `set role `+role)
-		return err
-	}
-	pool, err := pgxpool.NewWithConfig(t.Context(), cfg)
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(pool.Close)
-	r.pool = pool
-	if err := migrations.Apply(t.Context(), pool, schema); err != nil {
-		t.Fatal(err)
-	}
-	r.startNATS()
-	r.applied0(r.logOfAll(10))
-	s := r.newTables()
-	if _, err := s.Rebuild(t.Context(), sink.RebuildOptions{}); !errors.Is(err, sink.ErrNoCopySchema) || !strings.Contains(err.Error(), `create schema "hubspot_rebuild" authorization`) {
-		t.Fatalf("it does not say what is missing: %v", err)
-	}
-	if _, err := admin.Exec(t.Context(), `create schema hubspot_rebuild authorization `+role); err != nil {
-		t.Fatal(err)
-	}
-	before := r.state()
-	for range 2 {
-		r.rebuild(s, sink.RebuildOptions{})
-		r.wantLines(before, r.state())
-	}
-	if _, err := s.DropOld(t.Context(), ""); err != nil {
-		t.Fatal(err)
-	}
-	r.want("0", `select count(*) from pg_class where relnamespace = 'hubspot_rebuild'::regnamespace`)
-	r.rebuild(s, sink.RebuildOptions{})
-}
-
-func TestARebuildWorksThroughATransactionPooler(t *testing.T) {
-	r := newRig(t)
-	r.applied0(r.logOfAll(30))
-	pool := openPool(t, transactionPooled(t, r.url))
-	before := r.state()
-	s := r.newTablesOn(pool)
-	r.rebuild(s, sink.RebuildOptions{})
-	r.wantLines(before, r.state())
-	if _, err := s.Rollback(t.Context(), sink.RebuildOptions{}); err != nil {
-		t.Fatal(err)
-	}
-	r.wantLines(before, r.state())
-}
-
-// transactionPooled returns the address of a database behind a pooler that gives every transaction another session.
-func transactionPooled(t *testing.T, direct string) string {
-	t.Helper()
-	return pgtest.StartPooler(t, direct, pgtest.PoolerOptions{}).URL("default_query_exec_mode=cache_describe&sslmode=disable")
 }

@@ -188,3 +188,38 @@ func TestNothingOfTheOldStreamWaitsForTheNewOne(t *testing.T) {
 	r.rebuild(r.newTables(), sink.RebuildOptions{})
 	r.want("0", `select count(*) from hubspot.withheld`)
 }
+
+func TestTablesOfARecreatedStreamAreRebuilt(t *testing.T) {
+	t.Parallel()
+	r := newRig(t)
+	r.applied0(r.logOfAll(20))
+	if err := r.js.DeleteStream(t.Context(), "HUBSPOT"); err != nil {
+		t.Fatal(err)
+	}
+	r.createStream()
+	r.publish(definitions(t, "contacts", 0, "email", "string", "age", "number"), event("contacts", 1, 1, props{"email": "again"}),
+		event("contacts", 3, 1, props{"email": private}), event("contacts", 30, 1, props{"email": "new"}))
+	err := r.start().wait()
+	if !errors.Is(err, sink.ErrOtherStream) || !strings.Contains(err.Error(), "`hubtail rebuild`") {
+		t.Fatalf("the sink does not say what to run: %v", err)
+	}
+	s := r.newTables()
+	result := r.rebuild(s, sink.RebuildOptions{Force: true})
+	t.Logf("%+v", result.Objects)
+	r.want("1 again;3 ;30 new", `select string_agg(concat(id, ' ', email), ';' order by id) from hubspot.contacts`)
+	r.want("true", `select _purged from hubspot.contacts where id = 3`) // what was erased stays erased
+	r.want("run-1", `select run_id from hubspot.sync_logs`)
+	run := r.start()
+	r.applied(r.publish(event("contacts", 1, 2, props{"email": "on"})))
+	r.want("on", `select email from hubspot.contacts where id = 1`)
+	if err := run.stop(); err != nil {
+		t.Error(err)
+	}
+	if _, err := s.Rollback(t.Context(), sink.RebuildOptions{}); err != nil {
+		t.Fatal(err)
+	}
+	r.want("20", `select count(*) from hubspot.contacts`)
+	if err := r.start().wait(); !errors.Is(err, sink.ErrOtherStream) {
+		t.Errorf("the sink applies another log to the old tables: %v", err)
+	}
+}
