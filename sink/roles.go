@@ -14,7 +14,7 @@ import (
 var readerTables = []string{"objects", "properties", "links", "link_sets", "pipelines", "pipeline_stages", "cursors", "sync_logs"}
 
 // AddReader lets a role read the tables of records, those of object types that come later too, links, pipelines, properties,
-// watermarks and runs, and change nothing. `drop owned by ROLE` takes it back.
+// watermarks and runs, and change nothing. `grant ROLE to current_user; drop owned by ROLE` takes it back.
 func AddReader(ctx context.Context, pool *pgxpool.Pool, schema, role string) error {
 	err := pgx.BeginFunc(ctx, pool, func(tx pgx.Tx) error {
 		return execAll(ctx, tx, ddlTimeouts, ReaderSQL(schema, role))

@@ -30,7 +30,8 @@ func newSupabaseStack(t *testing.T) (s *stack, project *pgtest.Supabase, role st
 	return s, project, role
 }
 
-// TestTheSupabaseGuideWorks runs every block of docs/supabase.md that is marked sql, as the administrator, or sh.
+// TestTheSupabaseGuideWorks runs every block of docs/supabase.md that is marked sql, as the administrator, or sh, and then the
+// statements in its sentences and tables.
 func TestTheSupabaseGuideWorks(t *testing.T) {
 	t.Parallel()
 	text, err := os.ReadFile("../../docs/supabase.md")
@@ -68,6 +69,15 @@ func TestTheSupabaseGuideWorks(t *testing.T) {
 	if len(left.Exposed) != 1 || left.Exposed[0].Object != "deals" {
 		t.Errorf("in the end %+v is exposed", left.Exposed)
 	}
+	inline := 0
+	for _, code := range regexp.MustCompile("`((?:alter|grant|revoke) [^`]+)`").FindAllStringSubmatch(string(text), -1) {
+		inline++
+		project.Console(names.Replace(code[1]))
+	}
+	if inline < 3 {
+		t.Errorf("%d statements stand in sentences, that is too few to be true", inline)
+	}
+	s.must(nil, "expose", "--to", "service_role", "contacts")
 }
 
 // shellWords splits a line at spaces outside of double quotes.
