@@ -20,7 +20,7 @@ import (
 )
 
 // The benchmarks stand for a portal of 20,000 contacts with 367 properties, about 45 of them filled: 30 that nearly
-// every contact has, and 15 of the rest. They print rows/s, the CPU time of this process and of Postgres per row, and
+// every contact has, and 15 of the rest. They print rows/s, the CPU time of this process and of Postgres and the WAL per row, and
 // the ratio to a COPY of the very same rows into the same table, measured in the same run.
 const (
 	benchRows       = 20_000
@@ -81,6 +81,7 @@ func benchEventsOf(n int, version uint64) []sink.Message {
 type usage struct {
 	wall          time.Time
 	self, backend time.Duration
+	wal           int64 // bytes, of the whole server
 }
 
 func measure(b *bundle) usage {
@@ -88,7 +89,11 @@ func measure(b *bundle) usage {
 	if err := syscall.Getrusage(syscall.RUSAGE_SELF, &r); err != nil {
 		b.t.Fatal(err)
 	}
-	return usage{time.Now(), time.Duration(r.Utime.Nano() + r.Stime.Nano()), backendCPU(b)}
+	var wal int64
+	if err := b.pool.QueryRow(b.t.Context(), `select (pg_current_wal_insert_lsn() - '0/0')::bigint`).Scan(&wal); err != nil {
+		b.t.Fatal(err)
+	}
+	return usage{time.Now(), time.Duration(r.Utime.Nano() + r.Stime.Nano()), backendCPU(b), wal}
 }
 
 func report(b *testing.B, rows int, from, to usage, copyRate float64) float64 {
@@ -97,6 +102,7 @@ func report(b *testing.B, rows int, from, to usage, copyRate float64) float64 {
 	b.ReportMetric(rate, "rows/s")
 	b.ReportMetric(float64((to.self-from.self).Microseconds())/n, "sinkCPUµs/row")
 	b.ReportMetric(float64((to.backend-from.backend).Microseconds())/n, "pgCPUµs/row")
+	b.ReportMetric(float64(to.wal-from.wal)/n, "WAL-B/row")
 	if copyRate > 0 {
 		b.ReportMetric(rate/copyRate, "xCOPY")
 	}
@@ -178,11 +184,11 @@ func BenchmarkChanged(b *testing.B) {
 }
 
 func (u usage) plus(from, to usage) usage {
-	return usage{u.wall.Add(to.wall.Sub(from.wall)), u.self + to.self - from.self, u.backend + to.backend - from.backend}
+	return usage{u.wall.Add(to.wall.Sub(from.wall)), u.self + to.self - from.self, u.backend + to.backend - from.backend, u.wal + to.wal - from.wal}
 }
 
 func (u usage) add(spent usage) usage {
-	return usage{u.wall.Add(spent.wall.Sub(time.Time{})), u.self + spent.self, u.backend + spent.backend}
+	return usage{u.wall.Add(spent.wall.Sub(time.Time{})), u.self + spent.self, u.backend + spent.backend, u.wal + spent.wal}
 }
 
 // copyOut reads the table as COPY's binary format in blocks of benchBatch rows.
