@@ -45,7 +45,8 @@ func hubtail(t testing.TB, dir string, env []string, args ...string) result {
 	cmd := exec.CommandContext(ctx, os.Args[0], args...)
 	var stdout, stderr bytes.Buffer
 	cmd.Dir, cmd.Stdout, cmd.Stderr = dir, &stdout, &stderr
-	cmd.Env = slices.Concat(underTest(t), []string{"PATH=" + os.Getenv("PATH"), "HOME=" + dir}, env)
+	// The default address may be another process's.
+	cmd.Env = slices.Concat(underTest(t), []string{"PATH=" + os.Getenv("PATH"), "HOME=" + dir, "HUBTAIL_ADMIN_ADDR=off"}, env)
 	cmd.SysProcAttr = dieWithParent()
 	err := cmd.Run()
 	if ctx.Err() != nil {
