@@ -112,3 +112,19 @@ func TestTheOwnersColumnsMadeAnewKeepTheirNewShape(t *testing.T) {
 	}
 	r.want(`5 x! t, 10 x! t, 15 x! t "POSIX"`, all)
 }
+
+// TestTheOwnersValuesCarryOverToTheLastDigit has a database that leaves the last digits out of the text of numbers.
+func TestTheOwnersValuesCarryOverToTheLastDigit(t *testing.T) {
+	t.Parallel()
+	r := newRig(t)
+	r.applied0(r.logOfAll(5))
+	r.exec(`alter table hubspot.contacts add column f float8; update hubspot.contacts set f = 0.3`)
+	r.exec(`do $$ begin execute format('alter database %I set extra_float_digits = 0', current_database()); end $$`)
+	s := r.newTablesOn(openPool(t, r.url))
+	r.rebuild(s, sink.RebuildOptions{})
+	r.exec(`update hubspot.contacts set f = 0.1::float8 + 0.2::float8`)
+	if _, err := s.Rollback(t.Context(), sink.RebuildOptions{}); err != nil {
+		t.Fatal(err)
+	}
+	r.want("0", `select count(*) from hubspot.contacts where f <> 0.1::float8 + 0.2::float8`)
+}

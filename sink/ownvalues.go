@@ -15,6 +15,10 @@ func copyOwnSQL(ctx context.Context, tx pgx.Tx, p pair) (string, error) {
 	if is, err := there(ctx, tx, p.liveTable(), p.otherTable()); err != nil || !is {
 		return "", err
 	}
+	// Postgres rule: a number's text has all its digits unless a role or a database was told to leave some out.
+	if _, err := tx.Exec(ctx, `select set_config('extra_float_digits', '3', true)`); err != nil {
+		return "", err
+	}
 	key := []string{"id"}
 	if p.object == "" {
 		key = linkColumnNames[p.name].key
